@@ -247,7 +247,8 @@ class EngineSettings(_Section):
     lanes: Annotated[int, Field(ge=1, le=64), *_INT] = 8
     """Concurrent calls, at most one per host. Always 1 with `--speed max`."""
     rereads: Annotated[int, Field(ge=1, le=16), *_INT] = 4
-    """Hosts that VMM re-reads at a time, beside the observations."""
+    """Hosts that VMM re-reads at a time, beside the observations. At most half of
+    `vmm.sessions`."""
     start_window: Positive = 60.0
     """Time in which a start must reach VMM. A later start is void."""
     down_after: Seconds = 600.0
@@ -489,6 +490,7 @@ class _Environment(EnvSettingsSource):
 
     def __init__(self, env: Mapping[str, str]) -> None:
         self._env = env
+        # It reads only the fields, which any model has.
         super().__init__(Settings, env_prefix=PREFIX, env_nested_delimiter="__")  # type: ignore[arg-type]
 
     def _load_env_vars(self) -> Mapping[str, str | None]:

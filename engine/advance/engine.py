@@ -96,7 +96,8 @@ class Engine:
         self.store, self.port, self.clock, self.vmm = store, port, clock, vmm
         self.rules = settings.rules()
         self.lanes = lanes if lanes is not None else settings.engine.lanes
-        self.sweep, self.rereads = settings.engine.sweep, settings.engine.rereads
+        self.sweep = settings.engine.sweep
+        self.rereads = min(settings.engine.rereads, max(1, settings.vmm.sessions // 2))
         self._advancing = Advancing(store)
         self._fence: Fence | None = None
 

@@ -282,6 +282,7 @@ class _Link:
         self._transport, self._clock, self.deadline = wsman.transport, clock, deadline
         self._send, build = wsman.transport.send, wsman.transport._build_session
         self._socket = OpenSocket()
+        # pypsrp has no hook for either.
         wsman.transport.send = self.send  # type: ignore[method-assign]
         wsman.transport._build_session = lambda: self._socket.watch(build())  # type: ignore[method-assign]
 

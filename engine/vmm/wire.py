@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -77,9 +77,8 @@ class WirePort:
         self._rereads = PendingCalls[_Reread](self.sessions.clock)
         self._observing = threading.Lock()
         self._outcomes: dict[str, _Reread] = {}
-        # One session stays free for the fleet.
-        half = max(1, settings.vmm.sessions // 2)
-        self._turns, self._waited = threading.Semaphore(half), threading.Semaphore(max(1, half - 1))
+        # With those beside the observations, one session stays free for the fleet.
+        self._turns = threading.Semaphore(max(1, settings.vmm.sessions // 2 - 1))
 
     def close(self) -> None:
         """Close all sessions. Calls that hang are left to their deadlines."""
@@ -102,35 +101,28 @@ class WirePort:
         """See ``VmmPort``. One call to VMM for each host to refresh, one for the fleet, then one to
         each of ``hosts``. Each host's calls fail alone."""
         with self._observing:
-            return self._observe(hosts, jobs, refresh, reread)
-
-    def _observe(
-        self,
-        hosts: Sequence[str],
-        jobs: Sequence[str],
-        refresh: Sequence[str],
-        reread: Sequence[str],
-    ) -> Fleet:
-        at = self.clock.now()
-        rereads = self._refresh_hosts(refresh)
-        parameters = {"Jobs": list(jobs) or None}
-        answer = self._vmm(answers.FleetAnswer, "Get-VmfFleet", parameters, self.limits.limit_read)
-        known = [one.name for one in answer.hosts]
-        for name in reread:  # after VMM has accepted the account once
-            if any(same_host(name, one) for one in known):
-                self._rereads.begin(name.casefold(), self._reread(name, self._turns))
-                rereads.setdefault(name.casefold(), None)
-        wanted = [n for n in known if any(same_host(n, one) for one in hosts)]
-        seen = self._see(wanted)
-        self._outcomes = {}
-        return Fleet(
-            vmm=self.vmm,
-            at=at,
-            server_time=answer.server_time.timestamp(),
-            hosts=tuple(self._host(one, seen.get(one.name), rereads) for one in answer.hosts),
-            vms=_vms(answer.vms, seen),
-            jobs=tuple(map(_job, answer.jobs)),
-        )
+            at = self.clock.now()
+            rereads = self._refresh_hosts(refresh)
+            parameters = {"Jobs": list(jobs) or None}
+            answer = self._vmm(
+                answers.FleetAnswer, "Get-VmfFleet", parameters, self.limits.limit_read
+            )
+            known = [one.name for one in answer.hosts]
+            for name in reread:  # after VMM has accepted the account once
+                if any(same_host(name, one) for one in known):
+                    self._rereads.begin(name.casefold(), partial(self._refresh_host, name))
+                    rereads.setdefault(name.casefold(), None)
+            wanted = [n for n in known if any(same_host(n, one) for one in hosts)]
+            seen = self._see(wanted)
+            self._outcomes = {}
+            return Fleet(
+                vmm=self.vmm,
+                at=at,
+                server_time=answer.server_time.timestamp(),
+                hosts=tuple(self._host(one, seen.get(one.name), rereads) for one in answer.hosts),
+                vms=_vms(answer.vms, seen),
+                jobs=tuple(map(_job, answer.jobs)),
+            )
 
     def networks(self, host: str, vm_ids: Sequence[str]) -> Mapping[str, Network]:
         """See ``VmmPort``. One call to the host, one to VMM."""
@@ -223,7 +215,7 @@ class WirePort:
         self._rereads.wait(wanted)  # not two of a host at a time
         self._outcomes |= self._rereads.ended()
         for key, name in wanted.items():
-            self._rereads.begin(key, self._reread(name, self._waited))
+            self._rereads.begin(key, partial(self._refresh_in_turn, name))
         self._rereads.wait(wanted)
         running = self._rereads.running()
         self._outcomes |= self._rereads.ended()
@@ -231,19 +223,17 @@ class WirePort:
         self._refreshed |= done
         return dict.fromkeys(running) | self._outcomes
 
-    def _reread(self, name: str, turns: threading.Semaphore) -> Callable[[], _Reread]:
-        return partial(self._refresh_host, name, turns)
+    def _refresh_in_turn(self, name: str) -> _Reread:
+        with self._turns:
+            return self._refresh_host(name)
 
-    def _refresh_host(self, name: str, turns: threading.Semaphore) -> _Reread:
-        with turns:
-            asked = self.clock.now()
-            try:
-                self._vmm(
-                    ScriptAnswer, "Update-VmfHost", {"HostName": name}, self.limits.limit_reread
-                )
-            except VmmError as error:
-                return _Reread(asked, error)
-            return _Reread(asked)
+    def _refresh_host(self, name: str) -> _Reread:
+        asked = self.clock.now()
+        try:
+            self._vmm(ScriptAnswer, "Update-VmfHost", {"HostName": name}, self.limits.limit_reread)
+        except VmmError as error:
+            return _Reread(asked, error)
+        return _Reread(asked)
 
     def _see(self, names: Sequence[str]) -> Mapping[str, _Seen]:
         """Ask the Hyper-V of these hosts at the same time. A host that was late the last time gets

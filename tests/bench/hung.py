@@ -27,13 +27,7 @@ class HungPort(SimPort):
     hanging = 0
     counting = threading.Lock()
 
-    def observe(
-        self,
-        hosts: Sequence[str] = (),
-        jobs: Sequence[str] = (),
-        refresh: Sequence[str] = (),
-        reread: Sequence[str] = (),
-    ) -> Fleet:
+    def observe(self, hosts=(), jobs=(), refresh=(), reread=()) -> Fleet:
         """Observe, and wait while the test holds observations."""
         while (self.folder / "held").exists():
             self.began = True

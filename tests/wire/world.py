@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 
@@ -44,13 +44,7 @@ class WaitingPort(WirePort):
     """The port, waiting for every re-read. A re-read takes no time in virtual time, but on the wire
     it ends at any moment."""
 
-    def observe(
-        self,
-        hosts: Sequence[str] = (),
-        jobs: Sequence[str] = (),
-        refresh: Sequence[str] = (),
-        reread: Sequence[str] = (),
-    ) -> Fleet:
+    def observe(self, hosts=(), jobs=(), refresh=(), reread=()) -> Fleet:
         """Observe after all re-reads."""
         return super().observe(hosts, jobs, (*refresh, *reread))
 

@@ -271,6 +271,15 @@ def test_a_retry_in_an_active_run_sees_rights_granted_since(place, monkeypatch):
     assert place.move().state is MoveState.MOVING
 
 
+@pytest.mark.parametrize(
+    ("rereads", "sessions", "most"), [(4, 8, 4), (16, 8, 4), (2, 8, 2), (4, 1, 1)]
+)
+def test_rereads_take_at_most_half_of_the_sessions(place, rereads, sessions, most):
+    settings = Settings(engine={"rereads": rereads}, vmm={"sessions": sessions})
+
+    assert Engine(place.store, place.port, place.clock, settings).rereads == most
+
+
 def test_a_host_that_vmm_is_reading_does_not_make_the_engine_hurry(place, monkeypatch):
     place.ticks(2)
     observe = place.port.observe
