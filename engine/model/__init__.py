@@ -25,6 +25,17 @@ from engine.model.fleet import Volume as Volume
 from engine.model.fleet import is_called as is_called
 from engine.model.fleet import same_host as same_host
 from engine.model.fleet import short as short
+from engine.model.looks import Expected as Expected
+from engine.model.looks import HostInventory as HostInventory
+from engine.model.looks import HostMigration as HostMigration
+from engine.model.looks import JobList as JobList
+from engine.model.looks import KnownHost as KnownHost
+from engine.model.looks import KnownVm as KnownVm
+from engine.model.looks import Pulse as Pulse
+from engine.model.looks import Reread as Reread
+from engine.model.looks import ShownVm as ShownVm
+from engine.model.looks import Site as Site
+from engine.model.looks import VmmInventory as VmmInventory
 from engine.model.network import Acl as Acl
 from engine.model.network import Adapter as Adapter
 from engine.model.network import AdapterRepair as AdapterRepair

@@ -1,4 +1,4 @@
-"""The port to SCVMM and Hyper-V: everything that the engine asks of them, in nine calls.
+"""The port to SCVMM and Hyper-V: everything that the engine asks of them.
 
 Observing is done in bulk and may be stale. Acting returns at once or is idempotent; each docstring
 says which. Errors answer two questions, did it happen and may I retry: see ``engine.errors``. Two
@@ -10,7 +10,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from engine.model import Fleet, MoveOrder, Network, Repair
+from engine.model import (
+    Expected,
+    Fleet,
+    HostInventory,
+    JobList,
+    MoveOrder,
+    Network,
+    Pulse,
+    Repair,
+    Reread,
+    Site,
+    VmmInventory,
+)
 
 
 class VmmPort(Protocol):
@@ -73,3 +85,54 @@ class VmmPort(Protocol):
 
     def stop_job(self, job_id: str) -> None:
         """Ask VMM to stop a job (Stop-SCJob). Idempotent. The VM stays on its source."""
+
+    # --- looks, each on its own: these change nothing and raise ``VmmUnavailable`` ----------------
+
+    def jobs(self, ids: Sequence[str] = ()) -> JobList:
+        """Ask VMM for all running migration jobs, and by id for those of ``ids`` that are not among
+        them. Costs one cmdlet, and one for each job that is gone from the list."""
+
+    def pulse(self, host: str, vm_ids: Sequence[str] = ()) -> Pulse:
+        """Ask a host's Hyper-V what moves there now, and for these VMs by id. First its running
+        migration jobs are read, then the counters, then the VMs. A VM that is not found there is
+        omitted; any other error fails the whole answer. Does not grow with the host's VMs."""
+
+    def shown(self, host: str) -> HostInventory:
+        """Ask a host's Hyper-V for all its VMs, its limits and its switches."""
+
+    def known(self, host: str) -> VmmInventory:
+        """Ask VMM's database for one host and its VMs. Nothing is re-read. Raises ``VmmRefused`` if
+        VMM knows no such host."""
+
+    def site(self) -> Site:
+        """Ask VMM's database for all hosts, and for the VMs that are on none of them."""
+
+    def ports(self, host: str, vm_ids: Sequence[str]) -> Mapping[str, Network]:
+        """Read Hyper-V's half of the networks of these VMs on that host, in bulk. What only VMM
+        models is ``None``. VMs that are not there are omitted."""
+
+    def models(self, vm_ids: Sequence[str]) -> Mapping[str, Network]:
+        """Read VMM's half of the networks of these VMs: id, MAC, VM network, subnet, port
+        classification, port ACL. VMs that VMM does not know are omitted."""
+
+    # --- changes of one side, each with what it expects -------------------------------------------
+
+    def reread(self, what: Reread, name: str, not_after: float) -> str | None:
+        """Make VMM re-read a host (full name) or a VM (id) in a job of its own, and return the id
+        of that job; ``jobs`` shows its end. Nothing waits for it. Raises ``VmmLocked``,
+        ``VmmStale`` after ``not_after`` (VMM's clock), ``VmmRefused``, ``VmmUnavailable``."""
+
+    def put_ports(self, vm_id: str, repair: Repair, expected: Expected) -> None:
+        """Restore Hyper-V's half of what ``repair`` names, on the host. Idempotent. Raises
+        ``VmmStale`` if the VM is not as expected (nothing was done), else as ``repair_network``."""
+
+    def put_models(self, vm_id: str, repair: Repair, expected: Expected) -> None:
+        """Restore VMM's half of what ``repair`` names. Idempotent. Raises as ``put_ports``."""
+
+    def clear(self, vm_id: str, expected: Expected) -> None:
+        """Drop VMM's failed job on this VM (Repair-SCVirtualMachine -Dismiss). Idempotent; a VM
+        without a failed job is left alone. Raises as ``put_ports``."""
+
+    def stop(self, job_id: str, not_after: float) -> None:
+        """Ask VMM to stop a job (Stop-SCJob), unless ``not_after`` has passed on VMM's clock.
+        Idempotent. Raises ``VmmStale``, ``VmmUnavailable``."""

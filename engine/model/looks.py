@@ -1,0 +1,147 @@
+"""Answers to looks: what VMM knows, and what one host's Hyper-V shows.
+
+Each look is asked and answered on its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from engine.model.fleet import HyperVState, Job, Volume
+
+
+@dataclass(frozen=True)
+class JobList:
+    """VMM's jobs: all running migrations, and the jobs that were asked for by id, even if ended.
+
+    ``server_time`` is VMM's clock (Unix seconds) before the list was read. ``unknown``: ids that
+    were asked for and that VMM does not know. A job that moves no VM has an empty ``vm_id``.
+    """
+
+    server_time: float
+    jobs: tuple[Job, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ShownVm:
+    """A VM as one host's Hyper-V shows it. ``replica``: a copy made by Hyper-V Replica.
+    ``switches``: those of its connected adapters; ``None``: not asked."""
+
+    id: str
+    name: str
+    state: HyperVState
+    status: tuple[str, ...] = ()
+    replica: bool = False
+    switches: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class HostMigration:
+    """A running migration job of one host's Hyper-V (``Msvm_MigrationJob``)."""
+
+    vm_id: str
+    destination: str | None = None
+    progress: int = 0
+
+
+@dataclass(frozen=True)
+class Pulse:
+    """One host's Hyper-V while something moves. Its size does not depend on the host's VMs.
+
+    ``time`` is the host's clock (Unix seconds). ``vms``: those of the VMs asked for that are there.
+    ``migrations``: its running migration jobs, read before the counters. ``live``, ``storage``:
+    Hyper-V's counters of active migrations, ``live_limit``, ``storage_limit`` their maxima,
+    ``live_enabled``: whether live migration is switched on; ``None``: it cannot be read.
+    """
+
+    host: str
+    time: float
+    vms: tuple[ShownVm, ...] = ()
+    migrations: tuple[HostMigration, ...] = ()
+    live: int | None = None
+    storage: int | None = None
+    live_limit: int | None = None
+    storage_limit: int | None = None
+    live_enabled: bool | None = None
+
+
+@dataclass(frozen=True)
+class HostInventory:
+    """All VMs that one host's Hyper-V shows, its limits and its switches (``None``: unreadable)."""
+
+    host: str
+    live_limit: int
+    storage_limit: int
+    switches: tuple[str, ...] | None = None
+    vms: tuple[ShownVm, ...] = ()
+
+
+@dataclass(frozen=True)
+class KnownHost:
+    """A host as VMM knows it. Memory and disk are without the host's reserves. ``error``: VMM's
+    own words about a host that it cannot reach."""
+
+    name: str
+    live_limit: int = 2
+    storage_limit: int = 2
+    error: str | None = None
+    maintenance: bool = False
+    path: str | None = None
+    mb_per_s: float | None = None
+    free_memory_mb: int | None = None
+    volumes: tuple[Volume, ...] | None = None
+
+
+@dataclass(frozen=True)
+class KnownVm:
+    """A VM as VMM knows it; its host and status may be out of date. ``stored``: in the library."""
+
+    id: str
+    name: str
+    host: str | None
+    status: str
+    memory_mb: int = 0
+    disk_mb: int = 0
+    adapters: int = 0
+    blocks: tuple[str, ...] = ()
+    stored: bool = False
+    replica: bool = False
+
+
+@dataclass(frozen=True)
+class VmmInventory:
+    """One host and its VMs as VMM knows them, from VMM's database."""
+
+    host: KnownHost
+    vms: tuple[KnownVm, ...] = ()
+
+
+@dataclass(frozen=True)
+class Site:
+    """All hosts that VMM knows, and the VMs that are on none of them (the library's)."""
+
+    hosts: tuple[KnownHost, ...] = ()
+    vms: tuple[KnownVm, ...] = ()
+
+
+class Reread(StrEnum):
+    """What VMM reads anew, as a job of its own. VMS: the VMs of a host (light refresh). VM: one VM
+    in full. HOST: a host's own properties; it never shows where a VM is."""
+
+    VMS = "vms"
+    VM = "vm"
+    HOST = "host"
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a changing call expects; the machine that acts checks it beside the change.
+
+    The VM is on ``host``, at rest (nothing migrates it), and ``not_after`` has not passed, in Unix
+    seconds on the clock of the machine that checks: VMM's for calls to VMM, the host's own else.
+    """
+
+    host: str
+    not_after: float
