@@ -137,8 +137,7 @@ def _real(place: Installation, wish: Wish) -> Iterator[World]:
 
 
 def _session(place: Installation, store: Store, world: World, look: bool) -> Iterator[Session]:
-    lanes = 1 if isinstance(world.clock, VirtualClock) else None  # same seed, same result
-    engine = Engine(store, world.port, world.clock, place.settings, vmm=world.vmm, lanes=lanes)
+    engine = Engine(store, world.port, world.clock, place.settings, vmm=world.vmm)
     engine.take_over()
     try:
         if look:

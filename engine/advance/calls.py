@@ -1,19 +1,14 @@
-"""Calls of a plan's steps: made in parallel lanes, answered in step order.
-
-At most one call per host and ``lanes`` calls in total run at a time; urgent kinds (such as
-restoring networks) start first. With one lane all calls run in the caller's thread, in order, so
-that virtual time is deterministic. Nothing is written here.
-"""
+"""Calls of a plan's steps: which of them may begin now, and how one is made. Writes nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from engine.errors import VmmError
-from engine.model import Network
+from engine.model import CHANGING, CallKind, Network, OpenCall
 from engine.policy.steps import (
+    KIND_OF,
     Call,
     CheckRights,
     Dismiss,
@@ -24,6 +19,7 @@ from engine.policy.steps import (
     Start,
     StopJob,
     hosts_of,
+    moves_of,
 )
 from engine.vmm.port import VmmPort
 
@@ -45,6 +41,49 @@ class CallAnswer:
 def in_order(calls: Sequence[Call]) -> list[Call]:
     """The calls, most urgent kind first, otherwise in the order of the plan."""
     return sorted(calls, key=lambda call: _URGENCY.index(type(call)))
+
+
+def key_of(call: Call) -> tuple[CallKind, tuple[int, ...], tuple[str, ...]]:
+    """Subject of a call: two calls of a plan with equal keys are the same."""
+    return KIND_OF[type(call)], tuple(m.id for m in moves_of(call)), hosts_of(call)
+
+
+@dataclass
+class Lanes:
+    """Room for calls. At most ``at_most`` calls are open at a time, at most one that changes
+    something on each host, and none that repeats another."""
+
+    open: Sequence[OpenCall]
+    at_most: int
+
+    def __post_init__(self) -> None:
+        self.held = {host.casefold() for c in self.open if c.changes for host in c.hosts}
+        self.about = {(c.kind, move) for c in self.open for move in c.moves}
+        self.checked = {
+            h.casefold() for c in self.open if c.kind is CallKind.RIGHTS for h in c.hosts
+        }
+        self.room = self.at_most - len(self.open)
+
+    def admit(self, call: Call) -> Call | None:
+        """Return the call, without moves that an open call of this kind covers, if it may begin
+        now; it then takes its lanes. ``None``: not now."""
+        kind, hosts = KIND_OF[type(call)], {host.casefold() for host in hosts_of(call)}
+        asked = self._not_yet(call, kind)
+        changes = kind in CHANGING
+        if asked is None or self.room < 1 or (changes and hosts & self.held):
+            return None
+        self.room -= 1
+        self.about |= {(kind, move.id) for move in moves_of(asked)}
+        self.held |= hosts if changes else set()
+        return asked
+
+    def _not_yet(self, call: Call, kind: CallKind) -> Call | None:
+        if isinstance(call, CheckRights):
+            return None if call.host.casefold() in self.checked else call
+        left = tuple(move for move in moves_of(call) if (kind, move.id) not in self.about)
+        if isinstance(call, SaveBaselines | ReadNetworks) and left:
+            return replace(call, moves=left)
+        return call if left else None
 
 
 def make(call: Call, port: VmmPort) -> CallAnswer:
@@ -72,26 +111,3 @@ def _ask(call: Call, port: VmmPort) -> CallAnswer:
         case Start():
             return CallAnswer(job=port.start_move(call.order))
     return CallAnswer()
-
-
-def make_all(calls: Sequence[Call], port: VmmPort, lanes: int) -> list[CallAnswer]:
-    """Make all calls. The answers have the order of ``calls``."""
-    if lanes <= 1:
-        return [make(call, port) for call in calls]
-    answers: dict[int, CallAnswer] = {}
-    waiting = list(enumerate(calls))
-    flying: dict[Future[CallAnswer], int] = {}
-    with ThreadPoolExecutor(max_workers=lanes, thread_name_prefix="lane") as pool:
-        while waiting or flying:
-            busy = {host.casefold() for i in flying.values() for host in hosts_of(calls[i])}
-            for index, call in list(waiting):
-                hosts = {host.casefold() for host in hosts_of(call)}
-                if len(flying) >= lanes or hosts & busy:
-                    continue
-                waiting.remove((index, call))
-                flying[pool.submit(make, call, port)] = index
-                busy |= hosts
-            done, _ = wait(flying, return_when=FIRST_COMPLETED)
-            for future in done:
-                answers[flying.pop(future)] = future.result()
-    return [answers[index] for index in range(len(calls))]

@@ -1,12 +1,13 @@
-"""``advance``: one whole step of the engine. Observe, plan, write, call, write the results.
+"""``advance``: one whole step of the engine. Take answers, observe, plan, write, begin calls.
 
-Each step makes one observation and one pure plan. If the plan needs hosts re-read before it can
-decide, they are re-read and the plan is made again. One transaction then writes all row steps and
-the attempt of every call. Then the calls are made, and each result is written in step order.
+Each step writes the answers that have come, makes one observation and one pure plan. If the plan
+needs hosts re-read before it can decide, they are re-read and the plan is made again. One
+transaction then writes all row steps and the calls that may begin now, and these are begun. No step
+waits for a call: its answer is taken by a later one.
 
-Rules: a start is written before it is made, and whether it happened is observed, never assumed. No
-state is kept between steps: another engine on the same rows would do the same. Every write checks
-the fence, so that an engine that was replaced writes nothing.
+Rules: a start is written before it is made, and whether it happened is observed, never assumed.
+Another engine on the same rows would do the same, except that it cannot hear the answers to this
+one's calls. Every write checks the fence, so that an engine that was replaced writes nothing.
 """
 
 from __future__ import annotations
@@ -14,50 +15,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from engine.advance.calls import CallAnswer, in_order, make_all
+from engine.advance.answers import BegunCall
+from engine.advance.callers import AtOnce, Caller, Threads
+from engine.advance.calls import in_order
+from engine.advance.open_calls import OpenCalls, keys_of
 from engine.advance.row_steps import write_row_step
-from engine.clock import Clock
-from engine.errors import (
-    Overtaken,
-    VmmBusy,
-    VmmError,
-    VmmLocked,
-    VmmRefused,
-    VmmStale,
-    VmmUnavailable,
-)
+from engine.clock import Clock, VirtualClock
+from engine.errors import Overtaken, VmmError
 from engine.language.sentence import Quote, say
-from engine.model import (
-    MIGRATIONS,
-    AttemptKind,
-    Fleet,
-    Move,
-    MoveState,
-    Result,
-    Rights,
-    RunRecord,
-    Wait,
-    short,
-)
+from engine.model import Fleet, MoveState, RunRecord, Wait
 from engine.policy.facts import Facts
 from engine.policy.plan import LIVING, plan
 from engine.policy.runs import rereading
-from engine.policy.steps import (
-    Call,
-    CheckRights,
-    Dismiss,
-    Hold,
-    Plan,
-    PutBack,
-    ReadNetworks,
-    RefreshVm,
-    SaveBaselines,
-    Start,
-    Step,
-    StopJob,
-)
+from engine.policy.steps import Call, Hold, Plan, Step
 from engine.settings import Settings
 from engine.store import queries
 from engine.store.leases import Advancing, Fence
@@ -80,8 +52,22 @@ class Advanced:
     error: VmmError | None = None
 
 
+@dataclass(frozen=True)
+class _Step:
+    """One look and one plan. ``left``: calls of the plan could not begin. ``ended``: calls that
+    ended at once."""
+
+    done: Advanced
+    left: bool = False
+    ended: Sequence[BegunCall] = ()
+
+
 class Engine:
-    """The engine of one VMM server: :meth:`take_over` once, then :meth:`advance` in a loop."""
+    """The engine of one VMM server: :meth:`take_over` once, then :meth:`advance` in a loop.
+
+    ``caller`` makes its calls. By default they take no time in virtual time, and else run in
+    threads.
+    """
 
     def __init__(
         self,
@@ -91,11 +77,13 @@ class Engine:
         settings: Settings,
         *,
         vmm: str = "vmm01",
-        lanes: int | None = None,
+        caller: Caller | None = None,
     ) -> None:
         self.store, self.port, self.clock, self.vmm = store, port, clock, vmm
         self.rules = settings.rules()
-        self.lanes = lanes if lanes is not None else settings.engine.lanes
+        if caller is None:
+            caller = AtOnce(port) if isinstance(clock, VirtualClock) else Threads(port)
+        self.calls = OpenCalls(store, vmm, caller, settings, self._writing)
         self.sweep = settings.engine.sweep
         self.rereads = min(settings.engine.rereads, max(1, settings.vmm.sessions // 2))
         self._advancing = Advancing(store)
@@ -111,8 +99,15 @@ class Engine:
             )
 
     def close(self) -> None:
-        """Release the database for the next engine. Idempotent."""
+        """Release the database for the next engine. Calls under way go on, and nobody hears their
+        answers. Idempotent."""
         self._advancing.release()
+
+    def finish(self, seconds: float) -> None:
+        """Wait for the calls under way, for so many seconds of wall time at most, and write their
+        answers. Raises ``Fenced``."""
+        self.calls.caller.wait(seconds)
+        self.calls.take_answers()
 
     def look(self) -> Fleet:
         """Observe all hosts and store the result for names and views. Raises ``VmmUnavailable``."""
@@ -143,11 +138,25 @@ class Engine:
             return Advanced(False, self.clock.now() + 3 * self.rules.tick, error)
 
     def _advance(self) -> Advanced:
-        records = queries.records(self.store, self.vmm)
-        living = [r for r in records if r.run.state in LIVING]
+        """Advance until nothing more can be done at this moment: calls that end at once make room
+        for others of the same plan, which is then made anew."""
+        acted, made = False, set[object]()
+        while True:
+            step = self._step()
+            acted = acted or step.done.acted
+            keys = keys_of(step.ended)
+            if not step.left or not keys - made:
+                return replace(step.done, acted=acted)
+            made |= keys
+
+    def _step(self) -> _Step:
+        acted = bool(self.calls.take_answers())
+        now = self.clock.now()
+        self.calls.give_up(now)
+        living = [r for r in queries.records(self.store, self.vmm) if r.run.state in LIVING]
         if not living:
-            return self._idle()
-        self._close_interrupted(living)
+            return _Step(self._idle())
+        self.calls.close_interrupted(living, now)
         last = queries.fleet(self.store, self.vmm)
         facts = self._facts(last)
         reread = rereading.due(living, last, self.clock.now(), self.rereads)
@@ -160,12 +169,32 @@ class Engine:
         if made.refresh:
             fleet = self._observe(living, fleet, refresh=made.refresh)
             made = plan(records, fleet, self.clock.now(), self.rules, facts)
-        calls = in_order([step for step in made.steps if isinstance(step, Call)])
-        opened = self._write(records, fleet, made.steps, calls)
-        answers = make_all(calls, self.port, self.lanes)
-        for call, attempts, answer in zip(calls, opened, answers, strict=True):
-            self._write_answer(call, attempts, answer)
-        return Advanced(any(map(_changes, made.steps)), self._next_due(living, fleet, made))
+        begun = self._write(records, fleet, made.steps)
+        self.calls.make(begun)
+        ended = self.calls.take_answers()
+        notes = any(_changes(step) for step in made.steps if not isinstance(step, Call))
+        wanted = sum(isinstance(step, Call) for step in made.steps)
+        return _Step(
+            Advanced(acted or notes or bool(begun), self._next_due(living, fleet, made)),
+            left=len(begun) < wanted,
+            ended=ended,
+        )
+
+    def _write(
+        self, records: Sequence[RunRecord], fleet: Fleet, steps: Sequence[Step]
+    ) -> list[BegunCall]:
+        """Write all row steps, and the calls that may begin now, in one transaction."""
+        assert self._fence is not None
+        runs = {r.run.id: r for r in records}
+        calls = in_order([step for step in steps if isinstance(step, Call)])
+        with self._writing() as pen:
+            pen.expect(records)
+            pen.keep_beat(self.vmm)
+            pen.keep_fleet(fleet)
+            for step in steps:
+                if not isinstance(step, Call):
+                    write_row_step(pen, step, runs)
+            return self.calls.begin(pen, self._fence.epoch, calls)
 
     def _hold_all(self, error: VmmError) -> bool:
         """Hold all moves that are not in flight while VMM cannot be used. Return whether any hold
@@ -223,6 +252,7 @@ class Engine:
             lost=queries.lost_attempts(self.store, self.vmm),
             unknown=queries.doubts(self.store, self.vmm),
             damages=queries.damages(self.store, self.vmm),
+            calls=queries.open_calls(self.store, self.vmm),
             rights={r.host.casefold(): r for r in queries.rights(self.store, self.vmm)},
             verdicts=queries.verdicts(self.store, self.vmm),
             before=last,
@@ -231,7 +261,8 @@ class Engine:
 
     def _next_due(self, living: Sequence[RunRecord], fleet: Fleet, made: Plan) -> float | None:
         """The earliest of the plan's deadline, the next pass over the hosts and the next sweep."""
-        due = [fleet.at + self.sweep, *([made.due] if made.due is not None else [])]
+        due = [fleet.at + self.sweep]
+        due += [at for at in (made.due, self.calls.next_deadline()) if at is not None]
         for record in living:
             for name in (*record.run.sources, *record.run.destinations):
                 host = fleet.host(name)
@@ -244,163 +275,6 @@ class Engine:
                 # A host that is being read, or waits for its turn, is looked at in the next tick.
                 due.append(again if again > fleet.at else fleet.at + self.rules.tick)
         return min(due)
-
-    # --- writing --------------------------------------------------------------------------
-
-    def _close_interrupted(self, living: Sequence[RunRecord]) -> None:
-        """Close calls of an engine that died during the call. They are idempotent, so they are made
-        again. LIVE and COLD stay open: whether they happened is observed."""
-        cut = [
-            (record.move, attempt)
-            for run in living
-            for record in run.moves
-            for attempt in record.attempts
-            if attempt.open and attempt.kind not in MIGRATIONS
-        ]
-        if not cut:
-            return
-        with self._writing() as pen:
-            for move, attempt in cut:
-                pen.attempts.end(
-                    move, attempt.id, attempt.kind, Result.STALE, "The engine ended during the call"
-                )
-
-    def _write(
-        self,
-        records: Sequence[RunRecord],
-        fleet: Fleet,
-        steps: Sequence[Step],
-        calls: Sequence[Call],
-    ) -> list[list[tuple[Move, int]]]:
-        """Write all row steps, and the attempt of every call to make, in one transaction."""
-        runs = {r.run.id: r for r in records}
-        with self._writing() as pen:
-            pen.expect(records)
-            pen.keep_beat(self.vmm)
-            pen.keep_fleet(fleet)
-            for step in steps:
-                if not isinstance(step, Call):
-                    write_row_step(pen, step, runs)
-            return [_open(pen, call) for call in calls]
-
-    def _write_answer(
-        self, call: Call, attempts: list[tuple[Move, int]], answer: CallAnswer
-    ) -> None:
-        with self._writing() as pen:
-            match call:
-                case Start():
-                    _write_start(pen, call, attempts[0][1], answer)
-                case SaveBaselines() | ReadNetworks():
-                    _write_networks(pen, call, attempts, answer)
-                case CheckRights():
-                    pen.keep_rights(self.vmm, _rights(call, answer, self.clock.now()))
-                case StopJob():
-                    said = f" VMM said: {answer.error}" if answer.error else ""
-                    text = f"{call.move.vm}: VMM was asked to stop job {call.job}.{said}"
-                    pen.moves.note_stop(call.move, call.job, text)
-                case _:
-                    detail = {}
-                    if isinstance(call, PutBack):
-                        rows = [[d.adapter, d.what, d.value] for d in call.differences]
-                        detail = {"differences": rows}
-                    for move, attempt in attempts:
-                        kind, ended = _KINDS[type(call)], _result(answer.error)
-                        pen.attempts.end(move, attempt, kind, *ended, detail)
-
-
-_KINDS: dict[type, AttemptKind] = {
-    SaveBaselines: AttemptKind.BASELINE,
-    PutBack: AttemptKind.RESTORE,
-    Dismiss: AttemptKind.DISMISS,
-    RefreshVm: AttemptKind.REFRESH,
-}
-_RESULTS: dict[type[VmmError], Result] = {
-    VmmLocked: Result.LOCKED,
-    VmmBusy: Result.BUSY,
-    VmmStale: Result.STALE,
-    VmmRefused: Result.REFUSED,
-}
-
-
-def _open(pen: Pen, call: Call) -> list[tuple[Move, int]]:
-    """Begin the attempts of one call. Calls that only read or stop have none."""
-    if isinstance(call, ReadNetworks | CheckRights | StopJob):
-        return []
-    if isinstance(call, Start):
-        order = call.order
-        attempt = pen.attempts.begin(
-            call.move, call.kind, order.source, order.destination, order.not_after
-        )
-        text = f"{call.move.vm} moves to {short(order.destination)} ({call.kind})"
-        pen.moves.set_state(
-            call.move,
-            MoveState.MOVING,
-            text,
-            host=order.source,
-            destination=order.destination,
-            kind=call.kind,
-        )
-        return [(call.move, attempt)]
-    moves = call.moves if isinstance(call, SaveBaselines) else (call.move,)
-    host = call.repair.host if isinstance(call, PutBack) else call.host
-    return [(move, pen.attempts.begin(move, _KINDS[type(call)], host)) for move in moves]
-
-
-def _result(error: VmmError | None) -> tuple[Result, str]:
-    """Result of a synchronous call."""
-    if error is None:
-        return Result.OK, ""
-    result = Result.STALE if _never_left(error) else _RESULTS.get(type(error), Result.LOST)
-    return result, str(error)
-
-
-def _never_left(error: VmmError) -> bool:
-    """Tell whether the request never reached the server, so that nothing can have happened."""
-    return isinstance(error, VmmUnavailable) and error.happened is False
-
-
-def _rights(call: CheckRights, answer: CallAnswer, now: float) -> Rights:
-    if answer.error is not None:
-        return Rights(call.host, now, None, str(answer.error))
-    return Rights(call.host, now, answer.why is None, answer.why or "")
-
-
-def _write_start(pen: Pen, call: Start, attempt: int, answer: CallAnswer) -> None:
-    """Write the result of a start. Accepted: keep VMM's job. Refused: back to pending. No answer:
-    the attempt stays open and keeps its slot until an observation shows its result."""
-    error = answer.error
-    if error is None:
-        pen.attempts.issue(call.move, attempt, answer.job)
-        return
-    result, text = _result(error)
-    if result is Result.LOST:
-        pen.attempts.doubt(call.move, attempt, text)
-        return
-    pen.attempts.end(call.move, attempt, call.kind, result, text)
-    pen.moves.return_to_pending(
-        call.move, f"{call.move.vm} was not started: {text}", call.order.source
-    )
-
-
-def _write_networks(
-    pen: Pen,
-    call: SaveBaselines | ReadNetworks,
-    attempts: list[tuple[Move, int]],
-    answer: CallAnswer,
-) -> None:
-    found = answer.networks or {}
-    role = "baseline" if isinstance(call, SaveBaselines) else "reading"
-    for move in call.moves:
-        if move.vm_id in found:
-            pen.networks.keep(move.run, move.vm_id, role, call.host, found[move.vm_id])
-        elif role == "reading":
-            why = str(answer.error) if answer.error else "Hyper-V does not show the VM"
-            pen.moves.hold(move, Wait.HOST_DOWN, f"its network cannot be read: {why}")
-    for move, attempt in attempts:
-        result, error = _result(answer.error)
-        if answer.error is None and move.vm_id not in found:
-            result, error = Result.STALE, "The VM was not there when its network was read"
-        pen.attempts.end(move, attempt, AttemptKind.BASELINE, result, error)
 
 
 # --- observations -------------------------------------------------------------------------------

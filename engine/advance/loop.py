@@ -21,6 +21,8 @@ from engine.errors import Fenced, StoreBusy, StoreCorrupt, StoreUnwritable, VmmE
 
 log = logging.getLogger(__name__)
 
+CLOSING = 5.0  # seconds for which the end waits for calls under way
+
 
 def _words(error: VmmError | None) -> str:
     """Sentence about the error of VMM, or an empty string."""
@@ -66,13 +68,14 @@ class Bell:
 class Loop:
     """Loop that advances one engine at every signal, until it is stopped.
 
-    ``wake`` is set by the timer and by requests. ``health`` is empty, or a sentence about what is
-    wrong. A bug in one step does not end the loop.
+    ``wake`` is set by the timer, by requests and by answers to calls. ``health`` is empty, or a
+    sentence about what is wrong. A bug in one step does not end the loop.
     """
 
     def __init__(self, engine: Engine, clock: Clock, wake: threading.Event, tick: float) -> None:
         self.engine, self.clock, self.wake, self.tick = engine, clock, wake, tick
         self.bell = Bell(max(0.05, tick / getattr(clock, "speed", 1.0)), wake)
+        engine.calls.caller.came = wake.set
         self.health = ""
         self.restarts = 0
         self.last: Advanced | None = None
@@ -86,6 +89,7 @@ class Loop:
                 self.clock.wait(self.wake, 3 * self.tick)  # even if the timer is dead
                 self.wake.clear()
                 self._replace_dead_bell()
+            self.engine.finish(CLOSING)
         finally:
             self.bell.stop()
 

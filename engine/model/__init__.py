@@ -13,6 +13,9 @@ from __future__ import annotations
 from engine.model.approvals import Approval as Approval
 from engine.model.approvals import ApprovalState as ApprovalState
 from engine.model.approvals import Review as Review
+from engine.model.calls import CHANGING as CHANGING
+from engine.model.calls import CallKind as CallKind
+from engine.model.calls import OpenCall as OpenCall
 from engine.model.fleet import DOWN as DOWN
 from engine.model.fleet import Fleet as Fleet
 from engine.model.fleet import Host as Host

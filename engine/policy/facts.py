@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from engine.model import Attempt, Damage, Doubt, Fleet, Move, Rights, Run, same_host
+from engine.model import Attempt, Damage, Doubt, Fleet, Move, OpenCall, Rights, Run, same_host
 
 
 @dataclass(frozen=True)
@@ -14,20 +14,31 @@ class Facts:
     """``lost``: open LIVE and COLD attempts of moves that have ended. ``unknown``: VMs whose
     location is unknown and not settled. ``damages``: damage that no ``go-on`` has cleared.
     ``verdicts``: by VM id of a waiting VM, its latest move that ended on a destination, in any run.
-    ``rights``: our rights as last checked, by host, case folded. ``before``: the observation
-    before this one. ``beat``: when an engine last advanced or tried to (Unix seconds)."""
+    ``calls``: calls without an answer. ``rights``: our rights as last checked, by host, case
+    folded. ``before``: the observation before this one. ``beat``: when an engine last advanced or
+    tried to (Unix seconds)."""
 
     lost: Sequence[Attempt] = ()
     unknown: Sequence[Doubt] = ()
     damages: Sequence[Damage] = ()
     rights: Mapping[str, Rights] = field(default_factory=dict)
     verdicts: Mapping[str, Move] = field(default_factory=dict)
+    calls: Sequence[OpenCall] = ()
     before: Fleet | None = None
     beat: float | None = None
 
     def damage_on(self, host: str) -> Damage | None:
         """First damage that keeps further VMs away from this host, or ``None``."""
         return next((d for d in self.damages if same_host(d.host, host)), None)
+
+    def call_about(self, move: int) -> OpenCall | None:
+        """Return the call that changes this move's VM and has no answer yet, or ``None``."""
+        return next((c for c in self.calls if c.changes and move in c.moves), None)
+
+    def call_at(self, host: str) -> OpenCall | None:
+        """Return the call that changes something on this host and has no answer yet."""
+        at = (c for c in self.calls if c.changes and any(same_host(h, host) for h in c.hosts))
+        return next(at, None)
 
     def rights_on(self, host: str, run: Run) -> Rights | None:
         """Rights checked on this host since the run last began or resumed; ``None``: not yet."""

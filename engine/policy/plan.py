@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from engine.language.sentence import say
-from engine.model import Fleet, Move, MoveRecord, MoveState, RunRecord, RunState
+from engine.language.sentence import HostName, say
+from engine.model import Fleet, Move, MoveRecord, MoveState, RunRecord, RunState, Wait
 from engine.policy.approvals import approval
 from engine.policy.facts import Breakers, Facts
 from engine.policy.judging import arrival
@@ -37,7 +37,7 @@ from engine.policy.steps import (
     Step,
     Unhold,
 )
-from engine.policy.verdict import Verdict, View
+from engine.policy.verdict import Verdict, View, hold
 from engine.policy.waits import Rules
 
 LIVING = frozenset({RunState.ACTIVE, RunState.PAUSED, RunState.STOPPING})
@@ -170,7 +170,7 @@ def _climb(record: RunRecord, ground: _Ground, builder: PlanBuilder) -> list[Rea
             breakers=ground.breakers,
             known=ground.known,
         )
-        verdict = _ladder(view)
+        verdict = _await_call(view) or _ladder(view)
         builder.add(verdict)
         if verdict.pauses:
             builder.given_up[run.id] = verdict.pauses
@@ -181,6 +181,18 @@ def _climb(record: RunRecord, ground: _Ground, builder: PlanBuilder) -> list[Rea
     if asked and run.state is RunState.ACTIVE:
         builder.steps.append(Ask(run.id, tuple(asked), approval.digest(run, asked)))
     return ready
+
+
+def _await_call(view: View) -> Verdict | None:
+    """Wait for the answer of a call that changes this VM. Nothing else is decided about it, except
+    that a start is watched: it may have happened whatever its call says."""
+    call = view.facts.call_about(view.move.id)
+    if call is None or view.move.state is MoveState.MOVING:
+        return None
+    if view.now - call.begun < 3 * view.rules.tick:
+        return Verdict(due=call.begun + 3 * view.rules.tick)
+    text = say("{} does not answer a call about it", HostName(call.hosts[0]))
+    return replace(hold(view, Wait.HOST_DOWN, text), due=call.deadline)
 
 
 def _wants_renewal(view: View) -> bool:

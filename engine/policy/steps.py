@@ -1,17 +1,19 @@
 """Steps of a plan: small values that describe writes and calls.
 
 A step is either a *note* (only rows change) or a *call* (the world is asked for something, and the
-result becomes rows). A call occupies the lanes of its hosts.
+result becomes rows).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from engine.language.sentence import NOTHING, Sentence
 from engine.model import (
     Attempt,
     AttemptKind,
+    CallKind,
     Difference,
     Move,
     MoveOrder,
@@ -281,10 +283,33 @@ class Plan:
 
 
 def hosts_of(call: Call) -> tuple[str, ...]:
-    """Hosts whose lanes a call occupies."""
+    """Hosts that a call is about."""
     match call:
         case Start(order=order):
             return (order.source, order.destination)
         case PutBack(repair=repair):
             return (repair.host,)
     return (call.host,)
+
+
+def moves_of(call: Call) -> tuple[Move, ...]:
+    """Moves that a call is about."""
+    match call:
+        case SaveBaselines() | ReadNetworks():
+            return call.moves
+        case CheckRights():
+            return ()
+    return (call.move,)
+
+
+KIND_OF: Mapping[type, CallKind] = {
+    SaveBaselines: CallKind.BASELINE,
+    ReadNetworks: CallKind.READING,
+    CheckRights: CallKind.RIGHTS,
+    Start: CallKind.START,
+    PutBack: CallKind.RESTORE,
+    Dismiss: CallKind.DISMISS,
+    RefreshVm: CallKind.REFRESH,
+    StopJob: CallKind.STOP,
+}
+"""Kind of each call."""

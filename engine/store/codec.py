@@ -69,7 +69,7 @@ def sentence_columns(name: str, text: str) -> dict[str, str | None]:
 
 _JSON = frozenset(
     {"sources", "destinations", "options", "empty_seen", "empty", "steered", "detail", "vms"}
-    | {"granted"}
+    | {"granted", "hosts", "moves", "attempts"}
 )
 """Columns that hold JSON."""
 

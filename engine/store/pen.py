@@ -15,7 +15,7 @@ from engine.model import Fleet, Rights, RunRecord
 from engine.store import codec, fleet_parts
 from engine.store.database import Database
 from engine.store.leases import Fence
-from engine.store.pen_attempts import AttemptPen, NetworkPen
+from engine.store.pen_attempts import AttemptPen, CallPen, NetworkPen
 from engine.store.pen_moves import MovePen
 from engine.store.pen_runs import ApprovalPen, RunPen
 from engine.store.store import Store
@@ -45,7 +45,7 @@ class Pen(Transaction):
         super().__init__(db, now, cause)
         self.runs, self.approvals = RunPen(db, now, cause), ApprovalPen(db, now, cause)
         self.moves, self.attempts = MovePen(db, now, cause), AttemptPen(db, now, cause)
-        self.networks = NetworkPen(db, now, cause)
+        self.networks, self.calls = NetworkPen(db, now, cause), CallPen(db, now, cause)
 
     def keep_fleet(self, fleet: Fleet) -> None:
         """Replace the last observation of its VMM server, which names and views read. Writes its

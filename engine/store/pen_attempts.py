@@ -1,11 +1,21 @@
-"""Pens for attempts and their results, and for networks and their repairs."""
+"""Pens for calls, for attempts and their results, and for networks and their repairs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from engine.language.sentence import Quote, VmName, say
-from engine.model import CHARGED, MIGRATIONS, Attempt, AttemptKind, Move, Network, Result, short
+from engine.model import (
+    CHARGED,
+    MIGRATIONS,
+    Attempt,
+    AttemptKind,
+    Move,
+    Network,
+    OpenCall,
+    Result,
+    short,
+)
 from engine.store import codec
 from engine.store.transaction import Transaction
 
@@ -43,9 +53,17 @@ class AttemptPen(Transaction):
         self.move_event(move, "attempt.begun", f"{move.vm}: {_NAMES[kind]}{where}", detail)
         return attempt
 
+    def is_open(self, attempt: int) -> bool:
+        """Tell whether the attempt has no result yet."""
+        rows = self.db.query("SELECT id FROM attempts WHERE id = ? AND ended IS NULL", [attempt])
+        return bool(rows)
+
     def issue(self, move: Move, attempt: int, job: str | None) -> None:
-        """Write that VMM accepted a start, with the id of its job if VMM gave one."""
+        """Write that VMM accepted a start, with the id of its job if VMM gave one. An answer that
+        comes after the result was observed only adds the id."""
         self.db.update("attempts", attempt, {"job": job})
+        if not self.is_open(attempt):
+            return
         detail = {"attempt": attempt, "job": job}
         self.move_event(move, "attempt.issued", f"{move.vm}: VMM runs job {job or '?'}", detail)
 
@@ -71,10 +89,7 @@ class AttemptPen(Transaction):
     def let_go(self, attempt: Attempt) -> None:
         """Close an attempt whose move has ended and of which nothing runs or can start any more.
         Idempotent, because a person's ``settle`` and the engine may both close it."""
-        open_still = self.db.query(
-            "SELECT id FROM attempts WHERE id = ? AND ended IS NULL", [attempt.id]
-        )
-        if not open_still:
+        if not self.is_open(attempt.id):
             return
         error = attempt.error or "Its job no longer runs"
         change = {"ended": self.now, "result": str(Result.LOST), "error": str(error)}
@@ -105,18 +120,55 @@ class AttemptPen(Transaction):
         return codec.of_row(Attempt, rows[0]) if rows else None
 
 
+class CallPen(Transaction):
+    """Writer of calls to VMM and Hyper-V."""
+
+    def begin(self, vmm: str, call: OpenCall) -> int:
+        """Write a call before it is made. Returns its number, which replaces ``call.id``."""
+        row = {
+            "vmm": vmm,
+            "kind": str(call.kind),
+            "hosts": codec.dumps(call.hosts),
+            "moves": codec.dumps(call.moves),
+            "attempts": codec.dumps(call.attempts),
+            "epoch": call.epoch,
+            "begun": call.begun,
+            "deadline": call.deadline,
+            "not_after": call.not_after,
+        }
+        return self.db.insert("calls", row)
+
+    def end(self, call: int, result: Result, job: str | None = None) -> None:
+        """Write the result of a call, and the job that it began. An answer that comes after the
+        engine stopped waiting replaces nothing but the job."""
+        self.db.execute(
+            """UPDATE calls SET ended = coalesce(ended, ?), result = coalesce(result, ?),
+               job = coalesce(?, job) WHERE id = ?""",
+            [self.now, str(result), job, call],
+        )
+
+
 class NetworkPen(Transaction):
     """Writer of network readings, and of the events of repairs."""
 
-    def keep(self, run: int, vm_id: str, role: str, host: str, network: Network) -> None:
-        """Replace the saved (``baseline``) or last read (``reading``) network of a VM."""
+    def keep(
+        self,
+        run: int,
+        vm_id: str,
+        role: str,
+        host: str,
+        network: Network,
+        asked: float | None = None,
+    ) -> None:
+        """Replace the saved (``baseline``) or last read (``reading``) network of a VM. ``asked``:
+        when it was asked for (``None``: now)."""
         row = {
             "run": run,
             "vm_id": vm_id,
             "role": role,
             "host": host,
             "network": codec.to_json(network),
-            "taken": self.now,
+            "taken": self.now if asked is None else asked,
         }
         self.db.upsert("networks", row, "run", "vm_id", "role")
 

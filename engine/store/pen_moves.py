@@ -146,8 +146,9 @@ class MovePen(Transaction):
 
     def return_to_pending(self, move: Move, text: str, host: str | None) -> None:
         """Return a move to pending for another attempt."""
-        now = replace(move, state=self._state_of(move))
-        self.set_state(now, MoveState.PENDING, text, host=host)
+        self.set_state(
+            replace(move, state=self.read(move).state), MoveState.PENDING, text, host=host
+        )
 
     # --- changes made by people ---------------------------------------------------------------
 
@@ -189,7 +190,7 @@ class MovePen(Transaction):
         self.db.update("moves", move.id, {"stop_asked": self.now})
         self.move_event(move, "attempt.stopping", text, {"job": job})
 
-    def _state_of(self, move: Move) -> MoveState:
-        """Read the current state, which may differ from the plan's after earlier changes."""
-        (row,) = self.db.query("SELECT state FROM moves WHERE id = ?", [move.id])
-        return MoveState(row["state"])
+    def read(self, move: Move) -> Move:
+        """Read the move anew, which may have changed since the plan."""
+        (row,) = self.db.query("SELECT * FROM moves WHERE id = ?", [move.id])
+        return codec.of_row(Move, row)

@@ -15,6 +15,7 @@ from engine.model import (
     Fleet,
     Move,
     MoveRecord,
+    OpenCall,
     Review,
     Rights,
     Run,
@@ -151,6 +152,17 @@ def verdicts(store: Store, vmm: str) -> dict[str, Move]:
         [vmm],
     )
     return {row["vm_id"]: codec.of_row(Move, row) for row in rows}
+
+
+def open_calls(store: Store, vmm: str) -> tuple[OpenCall, ...]:
+    """Return the calls that have no answer yet, of earlier engines, too, in the order in which they
+    were begun."""
+    rows = store.query(
+        """SELECT id, kind, hosts, moves, attempts, epoch, begun, deadline, not_after
+           FROM calls WHERE vmm = ? AND ended IS NULL ORDER BY id""",
+        [vmm],
+    )
+    return codec.of_rows(OpenCall, rows)
 
 
 def rights(store: Store, vmm: str) -> tuple[Rights, ...]:

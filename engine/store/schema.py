@@ -158,6 +158,19 @@ def m010_parts(db: Database) -> None:
         db.conn.executemany("INSERT INTO parts VALUES (?, ?, ?)", rows)
 
 
+@migrations()
+def m011_calls(db: Database) -> None:
+    """Create the calls to VMM and Hyper-V, each written before it is made."""
+    db.execute(
+        """CREATE TABLE calls (
+             id INTEGER PRIMARY KEY AUTOINCREMENT, vmm TEXT NOT NULL, kind TEXT NOT NULL,
+             hosts TEXT NOT NULL, moves TEXT NOT NULL, attempts TEXT NOT NULL,
+             epoch INTEGER NOT NULL, begun REAL NOT NULL, deadline REAL NOT NULL, not_after REAL,
+             job TEXT, ended REAL, result TEXT) STRICT"""
+    )
+    db.execute("CREATE INDEX open_calls ON calls (vmm) WHERE ended IS NULL")
+
+
 _COMMAND = r"(?<=: )(?:retry|resume|settle|go-on|reviewed) R\d+"
 _DID = "left it out|said no|took the approval back|approved others only"
 _ONCE_SPELLED = (

@@ -148,7 +148,7 @@ class Player:
     def _new_engine(self) -> Engine:
         store = MortalStore(self.path, self.deaths)
         settings, vmm = self.story.settings, self.story.fleet.vmm
-        return Engine(store, self.port, self.clock, settings, vmm=vmm, lanes=1)
+        return Engine(store, self.port, self.clock, settings, vmm=vmm)
 
     def close(self) -> None:
         """Close the engine and the database."""

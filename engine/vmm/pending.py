@@ -12,10 +12,13 @@ Answer = TypeVar("Answer")
 
 
 class PendingCalls(Generic[Answer]):
-    """Calls in threads of their own, by key, at most one of a key at a time. Thread-safe."""
+    """Calls in threads of their own, by key, at most one of a key at a time. Thread-safe.
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    ``came`` is called in the call's thread after each answer. It may be replaced.
+    """
+
+    def __init__(self, clock: Clock, came: Callable[[], object] = lambda: None) -> None:
+        self._clock, self.came = clock, came
         self._lock = threading.Lock()
         self._threads: dict[str, threading.Thread] = {}
         self._answers: dict[str, Answer] = {}
@@ -60,3 +63,4 @@ class PendingCalls(Generic[Answer]):
             with self._lock:
                 self._answers |= answers
                 del self._threads[key]
+            self.came()

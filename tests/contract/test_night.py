@@ -42,7 +42,7 @@ def play(scene: Scene, path: Path, request: str, befall: Callable[[World], None]
     world, clock, start = scene.world, scene.clock, scene.world.start
     settings = Settings()
     store = Store(path, durable=False)
-    engine = Engine(store, scene.port, clock, settings, lanes=1)
+    engine = Engine(store, scene.port, clock, settings)
     service = Service(store, clock, settings)
     try:
         engine.take_over()

@@ -86,9 +86,7 @@ class Night:
         self.clock, self.began = clock, clock.now()
         self.store = Store(folder / "vmferry.db", durable=False)
         self.service = Service(self.store, clock, self.settings)
-        self.engine = Engine(
-            self.store, SimPort(opened.world, clock), clock, self.settings, lanes=1
-        )
+        self.engine = Engine(self.store, SimPort(opened.world, clock), clock, self.settings)
         self.engine.take_over()
         self.engine.look()
         try:

@@ -63,7 +63,7 @@ class Stepped:
         self.store = self.opened()
         self.service = Service(self.store, self.clock, self.settings)
         port = SimPort(self.world, self.clock)
-        self.engine = Engine(self.store, port, self.clock, self.settings, lanes=1)
+        self.engine = Engine(self.store, port, self.clock, self.settings)
         self.engine.take_over()
         self.engine.look()
         self.side = SlackSide(

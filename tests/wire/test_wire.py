@@ -678,7 +678,7 @@ def test_many_threads_share_the_port_within_the_limits_on_sessions(wired):
 def play(port, clock, world, folder, settings):
     """Play an approved `host hv01 to hv02` to its end. Return the report without the calls."""
     store = Store(folder)
-    engine = Engine(store, port, clock, settings, lanes=1)
+    engine = Engine(store, port, clock, settings)
     engine.take_over()
     try:
         engine.look()

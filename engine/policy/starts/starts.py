@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from engine.language.grammar import took
-from engine.language.sentence import Quote, say
+from engine.language.sentence import HostName, Quote, say
 from engine.model import (
     CHARGED,
     MIGRATIONS,
@@ -23,6 +23,7 @@ from engine.model import (
     Move,
     MoveOrder,
     MoveState,
+    OpenCall,
     Outcome,
     Result,
     RunRecord,
@@ -221,6 +222,11 @@ class _Allotment:
         ways = [gate.host for gate in gates if gate.host.casefold() not in self.damaged]
         if not ways:
             return hold(view, Wait.DAMAGE, "a VM was damaged there just now")
+        stuck = next((call for h in (source, *ways) if (call := self._stuck_at(view, h))), None)
+        ways = [h for h in ways if not self._stuck_at(view, h)]
+        if stuck is not None and (not ways or self._stuck_at(view, source)):
+            text = say("{} does not answer an earlier call", HostName(stuck.hosts[0]))
+            return hold(view, Wait.SLOT, text, stuck.deadline)
         half_open = {gate.host for gate in gates if gate.half_open}
         untried = [h for h in ways if h not in half_open & self.tried]
         if not untried:
@@ -237,6 +243,11 @@ class _Allotment:
             return self._no_room(view, untried, "; ".join(lacks.values()))
         best = ordering.best_destination(fitting, self.ledger, self.load)
         return best or self._slot(view, "; ".join(self.ledger.says(h) for h in fitting))
+
+    def _stuck_at(self, view: View, host: str) -> OpenCall | None:
+        """Call that has been changing something on this host for long: no other may begin."""
+        call = view.facts.call_at(host)
+        return call if call and view.now - call.begun >= 3 * self.rules.tick else None
 
     def _own_limit(self, view: View, kind: AttemptKind) -> str:
         """Limit on moves at once that this run has reached, in words; empty: none."""

@@ -1,33 +1,34 @@
-"""Calls of a plan: one call per host at a time, answers in step order, errors as answers.
-
-The port is real, but its world is a room: calls enter, are counted per host, and leave when the
-test lets them go.
-"""
+"""Calls of a plan: one change per host at a time, errors as answers, and who makes the calls."""
 
 from __future__ import annotations
 
 import random
 import threading
-from collections import Counter
+from dataclasses import replace
 
 import pytest
 
-from engine.advance.calls import CallAnswer, in_order, make, make_all
+from engine.advance.callers import AtOnce, Threads
+from engine.advance.calls import CallAnswer, Lanes, in_order, make
 from engine.errors import VmmBusy, VmmError, VmmLocked, VmmRefused, VmmStale, VmmUnavailable
-from engine.model import Move, MoveOrder, Network, Repair
+from engine.model import CallKind, Move, MoveOrder, Network, OpenCall, Repair
 from engine.policy.steps import (
+    CheckRights,
     Dismiss,
     PutBack,
     ReadNetworks,
     RefreshVm,
     SaveBaselines,
     Start,
+    StopJob,
+    hosts_of,
+    moves_of,
 )
 from tests.hangs import HANGS
 
 
 def move(name: str) -> Move:
-    return Move(1, 1, f"id-{name}", name, "hv01")
+    return Move(int.from_bytes(name.encode()), 1, f"id-{name}", name, "hv01")
 
 
 def start(name: str, source: str = "hv01", destination: str = "hv02") -> Start:
@@ -40,160 +41,177 @@ def dismiss(name: str, host: str = "hv01") -> Dismiss:
 
 
 class Room:
-    """A port whose calls wait inside until ``crowd`` of them are there at once (or have been).
+    """A port that notes who enters, and in which thread. ``errors`` are raised by VM id."""
 
-    ``overlaps`` are the hosts with two calls inside at the same time, ``most`` is the largest
-    number inside at once, and ``order`` the order of entry.
-    """
-
-    def __init__(self, crowd: int = 1, hosts: dict[str, tuple[str, ...]] | None = None) -> None:
-        self.crowd = crowd
-        self.hosts = hosts or {}
-        self.inside: Counter[str] = Counter()
-        self.overlaps: set[str] = set()
+    def __init__(self) -> None:
         self.order: list[str] = []
-        self.most = 0
-        self.here = 0
         self.errors: dict[str, Exception] = {}
         self.threads: set[str] = set()
-        self._door = threading.Condition()
 
-    def _visit(self, vm_id: str, hosts: tuple[str, ...]) -> None:
-        with self._door:
-            self.order.append(vm_id)
-            self.threads.add(threading.current_thread().name)
-            for host in {h.casefold() for h in hosts}:
-                self.inside[host] += 1
-                if self.inside[host] > 1:
-                    self.overlaps.add(host)
-            self.here += 1
-            self.most = max(self.most, self.here)
-            self._door.notify_all()
-            assert self._door.wait_for(lambda: self.most >= self.crowd, HANGS)
-            for host in {h.casefold() for h in hosts}:
-                self.inside[host] -= 1
-            self.here -= 1
-        error = self.errors.get(vm_id)
-        if error is not None:
-            raise error
+    def _visit(self, vm_id: str) -> None:
+        self.order.append(vm_id)
+        self.threads.add(threading.current_thread().name)
+        if vm_id in self.errors:
+            raise self.errors[vm_id]
 
     def networks(self, host, vm_ids):
-        self._visit("networks", (host,))
+        self._visit("networks")
         return {vm_id: Network() for vm_id in vm_ids}
 
     def start_move(self, order):
-        self._visit(order.vm_id, (order.source, order.destination))
+        self._visit(order.vm_id)
         return f"job of {order.vm_id}"
 
     def repair_network(self, vm_id, repair):
-        self._visit(vm_id, (repair.host,))
+        self._visit(vm_id)
 
     def dismiss(self, vm_id):
-        self._visit(vm_id, self.hosts[vm_id])
+        self._visit(vm_id)
 
     def refresh(self, vm_id):
-        self._visit(vm_id, self.hosts[vm_id])
+        self._visit(vm_id)
 
 
 # --- lanes ---------------------------------------------------------------------------------
 
 
-def test_two_calls_for_one_host_never_overlap():
-    """Although a lane is free, the second call for hv01 waits, and the one for hv03 goes first."""
-    room = Room(crowd=2)
+def under_way(kind: CallKind, *hosts: str, moves: tuple[int, ...] = (9,)) -> OpenCall:
+    return OpenCall(1, kind, hosts, moves, (), 1, 0.0, 60.0)
+
+
+def admitted(calls, *open_calls: OpenCall, at_most: int = 8) -> list[str]:
+    """Names of the VMs whose calls may begin."""
+    lanes = Lanes(open_calls, at_most)
+    begun = [call for one in calls if (call := lanes.admit(one)) is not None]
+    return [m.vm for call in begun for m in moves_of(call)]
+
+
+def test_two_changing_calls_for_one_host_never_overlap():
     calls = [start("a"), start("b", "HV01", "hv04"), start("c", "hv03", "hv05")]
-    answers = make_all(calls, room, lanes=2)
 
-    assert room.overlaps == set()
-    assert room.most == 2
-    assert set(room.order[:2]) == {"id-a", "id-c"}
-    assert [a.job for a in answers] == ["job of id-a", "job of id-b", "job of id-c"]
+    assert admitted(calls) == ["a", "c"]
+    assert admitted(calls[1:], under_way(CallKind.START, "hv01", "hv02")) == ["c"]
 
 
-def test_a_call_occupies_its_source_and_its_destination():
-    room = Room(crowd=2)
+def test_a_start_occupies_its_source_and_its_destination():
     calls = [start("a", "hv01", "hv02"), start("b", "hv02", "hv03"), start("c", "hv04", "hv05")]
-    make_all(calls, room, lanes=2)
 
-    assert room.overlaps == set()
-    assert set(room.order[:2]) == {"id-a", "id-c"}
+    assert admitted(calls) == ["a", "c"]
 
 
 @pytest.mark.parametrize(
     "first",
     [
-        pytest.param(SaveBaselines("hv01", (move("a"),)), id="reading to save"),
-        pytest.param(ReadNetworks("hv01", (move("a"),)), id="reading to compare"),
-        pytest.param(PutBack(move("a"), Repair("hv01"), ()), id="putting back"),
-        pytest.param(dismiss("a"), id="dismissing"),
-        pytest.param(RefreshVm(move("a"), "hv01"), id="refreshing"),
+        pytest.param(CallKind.RESTORE, id="putting back"),
+        pytest.param(CallKind.DISMISS, id="dismissing"),
+        pytest.param(CallKind.REFRESH, id="refreshing"),
+        pytest.param(CallKind.START, id="starting"),
     ],
 )
-def test_no_kind_of_call_shares_its_host_with_another_call(first):
-    room = Room(crowd=2, hosts={"id-a": ("hv01",)})
-    make_all([first, start("b"), start("c", "hv03", "hv04")], room, lanes=2)
-
-    assert room.overlaps == set()
-    assert "id-b" not in room.order[:2]
+def test_every_kind_of_change_keeps_other_changes_off_its_host(first):
+    assert admitted([start("b"), start("c", "hv03", "hv04")], under_way(first, "hv01")) == ["c"]
 
 
-def test_calls_run_in_parallel_up_to_the_number_of_lanes():
-    room = Room(crowd=3)
+@pytest.mark.parametrize("kind", [CallKind.BASELINE, CallKind.READING, CallKind.STOP])
+def test_reads_and_stops_go_on_beside_a_change(kind):
+    assert admitted([start("b")], under_way(kind, "hv01")) == ["b"]
+    change = under_way(CallKind.START, "hv01", "hv02")
+    calls = [
+        SaveBaselines("hv01", (move("a"),)),
+        ReadNetworks("hv01", (move("b"),)),
+        StopJob(move("c"), "job", "hv01"),
+    ]
+    assert admitted(calls, change) == ["a", "b", "c"]
+
+
+def test_no_more_calls_begin_than_there_are_sessions():
     calls = [start(f"vm{n}", f"a{n}", f"b{n}") for n in range(9)]
-    make_all(calls, room, lanes=3)
 
-    assert room.most == 3
-    assert len(room.order) == 9
+    assert admitted(calls, at_most=3) == ["vm0", "vm1", "vm2"]
+    assert admitted(calls, under_way(CallKind.READING, "hv07"), at_most=3) == ["vm0", "vm1"]
+
+
+def test_a_call_is_not_repeated_while_it_is_under_way():
+    a, b = replace(move("a"), id=1), replace(move("b"), id=2)
+    saving = under_way(CallKind.BASELINE, "hv01", moves=(1,))
+    checking = under_way(CallKind.RIGHTS, "HV01", moves=())
+
+    assert admitted([SaveBaselines("hv01", (a, b))], saving) == ["b"]
+    assert admitted([SaveBaselines("hv01", (a,))], saving) == []
+    assert Lanes([checking], 8).admit(CheckRights("hv01")) is None
+    assert Lanes([checking], 8).admit(CheckRights("hv02")) == CheckRights("hv02")
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_random_calls_never_overlap_on_a_host_and_are_each_made_once(seed):
+def test_random_calls_never_overlap_on_a_host_and_are_each_begun_in_the_end(seed):
     chance = random.Random(seed)
     hosts = [f"hv{n:02}" for n in range(6)]
-    calls = [start(f"vm{n}", *chance.sample(hosts, 2)) for n in range(40)]
-    room = Room()
-    answers = make_all(calls, room, lanes=4)
+    waiting = [start(f"vm{n}", *chance.sample(hosts, 2)) for n in range(40)]
+    begun = []
+    while waiting:
+        lanes = Lanes([], 4)
+        now = [call for one in waiting if (call := lanes.admit(one)) is not None]
+        at = [host for call in now for host in hosts_of(call)]
+        assert now
+        assert len(at) == len(set(at))
+        assert len(now) <= 4
+        begun += now
+        waiting = [call for call in waiting if call not in now]
 
-    assert room.overlaps == set()
-    assert sorted(room.order) == sorted(f"id-vm{n}" for n in range(40))
-    assert [a.job for a in answers] == [f"job of id-vm{n}" for n in range(40)]
+    assert len(begun) == 40
 
 
-def test_one_lane_makes_every_call_in_order_on_the_calling_thread():
-    room = Room()
-    calls = [start(f"vm{n}") for n in range(5)]
-    make_all(calls, room, lanes=1)
+# --- callers -------------------------------------------------------------------------------
 
-    assert room.order == [f"id-vm{n}" for n in range(5)]
+
+def test_a_caller_of_virtual_time_makes_each_call_at_once_on_the_calling_thread():
+    room, rang = Room(), []
+    caller = AtOnce(room)
+    caller.came = lambda: rang.append(1)
+    for n in range(3):
+        caller.begin(n, start(f"vm{n}"))
+
     assert room.threads == {threading.current_thread().name}
+    assert [(n, a.job) for n, a in caller.ended()] == [(n, f"job of id-vm{n}") for n in range(3)]
+    assert (len(rang), caller.ended()) == (3, [])
 
 
-def test_an_empty_list_of_calls_returns_no_answers():
-    assert make_all([], Room(), lanes=1) == make_all([], Room(), lanes=4) == []
-
-
-# --- answers -------------------------------------------------------------------------------
-
-
-def test_answers_keep_the_order_of_their_steps():
-    """The first call returns last: it waits until all others have been made."""
-    first_may_leave = threading.Event()
+def test_a_call_that_hangs_keeps_no_other_from_being_answered():
+    """Each answer rings, and comes once; the one that hangs comes when it comes."""
+    may_leave, rang = threading.Event(), threading.Semaphore(0)
 
     class Slow(Room):
         def start_move(self, order):
             if order.vm_id == "id-a":
-                assert first_may_leave.wait(HANGS)
-            elif order.vm_id == "id-c":
-                first_may_leave.set()
+                assert may_leave.wait(HANGS)
             return f"job of {order.vm_id}"
 
-    calls = [start("a", "h1", "h2"), start("b", "h3", "h4"), start("c", "h5", "h6")]
+    caller = Threads(Slow())
+    caller.came = rang.release
+    for number, name in enumerate("abc"):
+        caller.begin(number, start(name, f"{name}1", f"{name}2"))
+    assert rang.acquire(timeout=HANGS)
+    assert rang.acquire(timeout=HANGS)
 
-    assert [a.job for a in make_all(calls, Slow(), lanes=3)] == [
-        "job of id-a",
-        "job of id-b",
-        "job of id-c",
-    ]
+    assert {n: a.job for n, a in caller.ended()} == {1: "job of id-b", 2: "job of id-c"}
+    may_leave.set()
+    caller.wait(HANGS)
+    assert [(n, a.job) for n, a in caller.ended()] == [(0, "job of id-a")]
+
+
+def test_a_bug_in_a_call_is_logged_and_its_outcome_is_unknown(caplog):
+    room = Room()
+    room.errors["id-a"] = KeyError("a bug")
+    caller = Threads(room)
+    caller.begin(1, start("a"))
+    caller.wait(HANGS)
+    ((number, answer),) = caller.ended()
+
+    assert (number, type(answer.error), answer.error.happened) == (1, VmmUnavailable, None)
+    assert "a bug" in caplog.text
+
+
+# --- answers -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -206,24 +224,20 @@ def test_answers_keep_the_order_of_their_steps():
         VmmRefused("no"),
     ],
 )
-@pytest.mark.parametrize("lanes", [1, 3])
-def test_a_port_error_is_returned_as_an_answer_and_other_calls_continue(error, lanes):
+def test_a_port_error_is_returned_as_an_answer(error):
     room = Room()
     room.errors["id-b"] = error
-    calls = [start("a", "h1", "h2"), start("b", "h3", "h4"), start("c", "h5", "h6")]
-    answers = make_all(calls, room, lanes)
 
-    assert [a.error for a in answers] == [None, error, None]
-    assert [a.job for a in answers] == ["job of id-a", None, "job of id-c"]
+    assert make(start("b"), room) == CallAnswer(error=error)
+    assert make(start("a"), room) == CallAnswer(job="job of id-a")
 
 
-@pytest.mark.parametrize("lanes", [1, 3])
-def test_an_unexpected_exception_is_raised_instead_of_returned_as_an_answer(lanes):
+def test_an_unexpected_exception_is_raised_instead_of_returned_as_an_answer():
     room = Room()
     room.errors["id-a"] = KeyError("a bug")
 
     with pytest.raises(KeyError):
-        make_all([start("a", "h1", "h2"), start("b", "h3", "h4")], room, lanes)
+        make(start("a"), room)
 
 
 def test_each_kind_of_call_calls_its_own_method_of_the_port():

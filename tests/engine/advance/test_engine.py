@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from engine.advance.callers import AtOnce
 from engine.advance.engine import Engine
 from engine.clock import VirtualClock
 from engine.commands import verbs
@@ -47,9 +48,14 @@ class Place:
         self.service.submit(grammar.parse("host hv01 to hv02"), by="slack:ann")
 
     def new_engine(self) -> Engine:
-        engine = Engine(self.store, self.port, self.clock, Settings(), lanes=1)
+        engine = Engine(self.store, self.port, self.clock, Settings())
         engine.take_over()
         return engine
+
+    def ask(self, port: SimPort) -> None:
+        """Let the engine ask another port from now on."""
+        self.port = self.engine.port = port
+        self.engine.calls.caller = AtOnce(port)
 
     def ticks(self, count: int = 1, seconds: float = 5.0) -> None:
         for _ in range(count):
@@ -176,7 +182,7 @@ class Interrupted(SimPort):
 
 def test_a_pause_during_a_step_takes_effect_in_the_next_step(place):
     port = Interrupted(place.world, place.clock)
-    place.engine.port = port
+    place.ask(port)
     port.speak = lambda: (setattr(port, "speak", lambda: None), place.say("pause R1"))
     place.ticks(4)
 
@@ -207,11 +213,11 @@ def test_a_job_that_does_not_stop_is_stopped_again_after_a_pass(place):
             raise VmmUnavailable("no answer")
 
     place.ticks(4)
-    place.engine.port = Deaf(place.world, place.clock)
+    place.ask(Deaf(place.world, place.clock))
     place.say("abort R1 yes")
     place.ticks(14)
 
-    assert [call["call"] for call in place.engine.port.calls].count("stop_job") == 2
+    assert [call["call"] for call in place.port.calls].count("stop_job") == 2
     assert "attempt.stopping" in place.kinds()
 
 

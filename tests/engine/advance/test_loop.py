@@ -57,7 +57,7 @@ class House:
         self.service = Service(self.store, self.clock, settings)
         self.port = Moody(opened.world, self.clock)
         self.port.moods = []
-        self.engine = Engine(self.store, self.port, self.clock, settings, lanes=1)
+        self.engine = Engine(self.store, self.port, self.clock, settings)
         self.engine.take_over()
         self.engine.look()
         self.loop = Loop(self.engine, self.clock, self.service.wake, tick)

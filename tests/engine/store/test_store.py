@@ -107,7 +107,7 @@ def test_a_new_database_has_every_table_and_an_empty_valid_audit(store):
 
     assert set(strict) == {
         "runs", "moves", "attempts", "networks", "approvals", "votes", "events", "leases", "fleets",
-        "parts", "rights", "reviews",
+        "parts", "rights", "reviews", "calls",
     }  # fmt: skip
     assert all(strict.values())
     assert events.verify(store) == 0

@@ -1,0 +1,151 @@
+"""Calls under way: begun by one step of the engine, answered in a later one.
+
+A call is written before it is begun, and its answer is written by the engine's own thread. A call
+that has no answer at its deadline ends with an unknown outcome; a later answer is dropped, except
+the job of a start, which helps to find the VM. Calls of an earlier engine may still act until their
+``not_after``; after that they end, and what they were to do is planned again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+
+from engine.advance.answers import BegunCall, begin_attempts, write_answer
+from engine.advance.callers import Answered, Caller
+from engine.advance.calls import CallAnswer, Lanes, key_of
+from engine.errors import VmmUnavailable
+from engine.model import MIGRATIONS, CallKind, OpenCall, Result, RunRecord
+from engine.policy.steps import KIND_OF, Call, Start, hosts_of, moves_of
+from engine.settings import Settings
+from engine.store import queries
+from engine.store.pen import Pen
+from engine.store.store import Store
+
+Writing = Callable[[], AbstractContextManager[Pen]]
+_MARGIN = 5.0
+"""Seconds after the port's own time limit at which the engine stops waiting for an answer."""
+
+
+def limits_of(settings: Settings) -> Mapping[CallKind, float]:
+    """Seconds after which the engine stops waiting for a call of each kind."""
+    vmm = settings.vmm
+    # A network is read, and put back, on the host and in VMM, one after the other.
+    limits = dict.fromkeys(CallKind, 2 * vmm.limit_change)
+    limits |= dict.fromkeys((CallKind.BASELINE, CallKind.READING), 2 * vmm.limit_read)
+    limits |= {CallKind.RIGHTS: vmm.limit_quick, CallKind.STOP: vmm.limit_quick}
+    return {kind: seconds + _MARGIN for kind, seconds in limits.items()}
+
+
+class OpenCalls:
+    """The calls of one engine. ``store`` and ``vmm`` are the engine's, ``writing`` opens its
+    pen."""
+
+    def __init__(
+        self, store: Store, vmm: str, caller: Caller, settings: Settings, writing: Writing
+    ) -> None:
+        self.store, self.vmm, self.caller, self._writing = store, vmm, caller, writing
+        self._at_most = min(settings.engine.lanes, settings.vmm.sessions)
+        self._limits, self._window = limits_of(settings), settings.engine.start_window
+        self._begun: dict[int, BegunCall] = {}
+        self._late: dict[int, BegunCall] = {}  # given up, but still running
+
+    def begin(self, pen: Pen, epoch: int, calls: Sequence[Call]) -> list[BegunCall]:
+        """Write those of ``calls`` that may begin now, with their attempts. ``make`` makes them."""
+        lanes = Lanes(queries.open_calls(self.store, self.vmm), self._at_most)
+        admitted = [call for one in calls if (call := lanes.admit(one)) is not None]
+        return [self._write(pen, epoch, call) for call in admitted]
+
+    def _write(self, pen: Pen, epoch: int, call: Call) -> BegunCall:
+        attempts = begin_attempts(pen, call)
+        kind = KIND_OF[type(call)]
+        row = OpenCall(
+            id=0,
+            kind=kind,
+            hosts=hosts_of(call),
+            moves=tuple(move.id for move in moves_of(call)),
+            attempts=tuple(attempt for _, attempt in attempts),
+            epoch=epoch,
+            begun=pen.now,
+            deadline=pen.now + self._limits[kind],
+            not_after=call.order.not_after if isinstance(call, Start) else None,
+        )
+        number = pen.calls.begin(self.vmm, row)
+        return BegunCall(replace(row, id=number), call, attempts)
+
+    def make(self, calls: Sequence[BegunCall]) -> None:
+        """Begin calls that are written."""
+        for one in calls:
+            self._begun[one.row.id] = one
+            self.caller.begin(one.row.id, one.step)
+
+    def take_answers(self) -> list[BegunCall]:
+        """Write all answers that have come, each in its own transaction. Return their calls."""
+        return [one for each in self.caller.ended() if (one := self._take(each)) is not None]
+
+    def _take(self, answered: Answered) -> BegunCall | None:
+        number, answer = answered
+        late = self._late.pop(number, None)
+        if late is not None:
+            self._keep_job(late, answer)
+            return None
+        begun = self._begun.pop(number)
+        with self._writing() as pen:
+            write_answer(pen, self.vmm, begun, answer)
+        return begun
+
+    def _keep_job(self, late: BegunCall, answer: CallAnswer) -> None:
+        if not isinstance(late.step, Start) or answer.job is None:
+            return
+        with self._writing() as pen:
+            pen.calls.end(late.row.id, Result.LOST, answer.job)
+            pen.attempts.issue(late.step.move, late.row.attempts[0], answer.job)
+
+    def give_up(self, now: float) -> None:
+        """End our calls whose deadline has passed, with an unknown outcome."""
+        for number, begun in list(self._begun.items()):
+            if now <= begun.row.deadline:
+                continue
+            del self._begun[number]
+            self._late[number] = begun
+            waited = round(now - begun.row.begun)
+            error = VmmUnavailable(f"There was no answer within {waited} s")
+            with self._writing() as pen:
+                write_answer(pen, self.vmm, begun, CallAnswer(error=error))
+
+    def close_interrupted(self, records: Sequence[RunRecord], now: float) -> None:
+        """End calls of earlier engines that cannot act any more, and their attempts. What they were
+        to do is idempotent and is planned again. LIVE and COLD attempts stay open: whether they
+        happened is observed."""
+        foreign = [c for c in queries.open_calls(self.store, self.vmm) if c.id not in self._begun]
+        over = [c for c in foreign if not c.changes or now > c.begun + self._window]
+        acting = {a for c in foreign if c not in over for a in c.attempts}
+        acting |= {a for begun in self._begun.values() for a in begun.row.attempts}
+        cut = [
+            (record.move, attempt)
+            for run in records
+            for record in run.moves
+            for attempt in record.attempts
+            if attempt.open and attempt.kind not in MIGRATIONS and attempt.id not in acting
+        ]
+        if not over and not cut:
+            return
+        with self._writing() as pen:
+            for call in over:
+                pen.calls.end(call.id, Result.STALE)
+            for move, attempt in cut:
+                said = "The engine ended during the call"
+                pen.attempts.end(move, attempt.id, attempt.kind, Result.STALE, said)
+
+    def next_deadline(self) -> float | None:
+        """Time at which the engine stops waiting for an answer, or may act again in place of an
+        earlier engine; ``None``: no call is under way."""
+        open_calls = queries.open_calls(self.store, self.vmm)
+        ends = (c.deadline if c.id in self._begun else c.begun + self._window for c in open_calls)
+        return min(ends, default=None)
+
+
+def keys_of(calls: Sequence[BegunCall]) -> set[object]:
+    """Subjects of these calls; see ``key_of``."""
+    return {key_of(one.step) for one in calls}

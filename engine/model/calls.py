@@ -1,0 +1,49 @@
+"""Calls of the engine to VMM and Hyper-V: their subjects, and until when they may act."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class CallKind(StrEnum):
+    """Deed of a call. BASELINE and READING read networks, RIGHTS reads our rights."""
+
+    BASELINE = "baseline"
+    READING = "reading"
+    RIGHTS = "rights"
+    START = "start"
+    RESTORE = "restore"
+    DISMISS = "dismiss"
+    REFRESH = "refresh"
+    STOP = "stop"
+
+
+CHANGING = frozenset({CallKind.START, CallKind.RESTORE, CallKind.DISMISS, CallKind.REFRESH})
+"""Kinds of which each host has one at a time. STOP is left out: it must not queue behind a start
+that hangs, and it names a job, not a host."""
+
+
+@dataclass(frozen=True)
+class OpenCall:
+    """A call without an answer.
+
+    ``moves`` and ``attempts`` are row ids, in the same order; reading calls have no attempts except
+    BASELINE. ``epoch``: the engine that made it. ``not_after``: the call does not act later (Unix
+    seconds on the clock of the machine that checks). At ``deadline`` the engine stops waiting.
+    """
+
+    id: int
+    kind: CallKind
+    hosts: tuple[str, ...]
+    moves: tuple[int, ...]
+    attempts: tuple[int, ...]
+    epoch: int
+    begun: float
+    deadline: float
+    not_after: float | None = None
+
+    @property
+    def changes(self) -> bool:
+        """True if the call changes the VM or a host, so that none may run beside it."""
+        return self.kind in CHANGING
