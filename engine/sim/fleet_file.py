@@ -28,6 +28,7 @@ from engine import toml_tables as toml
 from engine.errors import Refused
 from engine.model import Acl, Adapter, classic_key, classic_rule
 from engine.policy.starts.preflight import drive_of
+from engine.sim.costs import Costs, with_usual
 
 NAMESPACE = uuid.UUID("5d1c8f0a-3b57-4e19-9a64-0c7f5be2a914")
 Status = Literal[
@@ -59,6 +60,7 @@ class HostSpec:
     mb_per_s: Annotated[toml.Number, Field(gt=0)] = 400.0
     maintenance: toml.Flag = False
     acl_rights: toml.Flag = True
+    clock_skew: toml.Skew = 0.0
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
@@ -96,6 +98,15 @@ class Lies:
     job_delay: toml.Range = (0.0, 0.0)
     target_delay: toml.Range = (0.0, 0.0)
     status_stale: toml.Range = (0.0, 0.0)
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True)
+class HyperV:
+    """Behaviour of every host's Hyper-V. ``incoming``: its counters count incoming moves, too."""
+
+    incoming: toml.Flag = True
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
@@ -212,6 +223,8 @@ class FleetTable(toml.Table):
     ]
     vm: tuple[VmTable, ...] = ()
     lies: Lies = Field(default_factory=Lies)
+    hyperv: HyperV = Field(default_factory=HyperV)
+    costs: Annotated[Costs, BeforeValidator(with_usual)] = Field(default_factory=Costs)
 
 
 START = FleetTable.model_fields["start"].default.timestamp()
@@ -230,6 +243,8 @@ class FleetFile:
     hosts: tuple[HostSpec, ...] = ()
     vms: tuple[VmSpec, ...] = ()
     lies: Lies = field(default_factory=Lies)
+    hyperv: HyperV = field(default_factory=HyperV)
+    costs: Costs = field(default_factory=Costs)
 
 
 def load(path: Path) -> FleetFile:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from engine.errors import VmmBusy, VmmError, VmmLocked, VmmRefused, VmmStale, VmmUnavailable
-from engine.model import MoveOrder, short
+from engine.model import MoveOrder, Reread, short
 from engine.sim import capacity, judge, lies
-from engine.sim.state import Fate, Migration, Phase, State, VmState
-from engine.sim.views import REFRESHER, catch_up, changed, progress, reread
+from engine.sim.rereads import end_reread, fail_rereads, reread_lock
+from engine.sim.state import Fate, Migration, Phase, State, VmState, places
+from engine.sim.views import REFRESHER, catch_up, changed, progress, refresh_vm
 
 QUEUE = 900.0
 """Seconds for which VMM queues somebody else's job."""
@@ -32,8 +33,17 @@ def unlocked(state: State, now: float, *hosts: str) -> None:
     """Raise ``VmmLocked`` if a job locks one of these hosts."""
     for name in hosts:
         host = state.known_host(name)
-        if host is not None and now < host.locked_until:
+        if host is None:
+            continue
+        if now < host.locked_until or reread_lock(state, Reread.HOST, host.name):
             raise VmmLocked(f"{host.name} is locked by another job", code="2606")
+
+
+def unlocked_vm(state: State, now: float, vm: VmState) -> None:
+    """Raise ``VmmLocked`` if a job locks this VM or one of its hosts. VMM knows its own jobs."""
+    unlocked(state, now, *places(vm))
+    if state.migration_of(vm.id) or reread_lock(state, Reread.VM, vm.id):
+        raise VmmLocked(f"'{vm.name}' is locked by another job", code="2606")
 
 
 def start(state: State, now: float, order: MoveOrder, late: float | None) -> str:
@@ -48,7 +58,7 @@ def start(state: State, now: float, order: MoveOrder, late: float | None) -> str
             raise VmmRefused(f"VMM knows no host {name}")
     judge.sent(state, now, order.vm_id, *hosts)
     reach(state, now, *hosts)
-    unlocked(state, now, *hosts)
+    _free(state, now, order.vm_id, *hosts)
     if state.chance(state.lies.timeout_before):
         raise VmmUnavailable("The connection broke while the call was sent")
     migration = Migration(id=state.new_id(), ours=True, begins=now, **vars(order))
@@ -66,6 +76,14 @@ def start(state: State, now: float, order: MoveOrder, late: float | None) -> str
     if lost:
         raise VmmUnavailable("The connection broke before VMM answered")
     return migration.id
+
+
+def _free(state: State, now: float, vm_id: str, *hosts: str) -> None:
+    """Raise ``VmmLocked`` if a job locks one of these hosts, or a re-read the VM. Another migration
+    of the VM is found by the guard."""
+    unlocked(state, now, *hosts)
+    if reread_lock(state, Reread.VM, vm_id):
+        raise VmmLocked(f"{vm_id} is locked by another job", code="2606")
 
 
 def _admit(state: State, now: float, migration: Migration) -> None:
@@ -171,6 +189,7 @@ def stop(state: State, now: float, job: str) -> None:
 
 def kill_jobs(state: State, now: float) -> None:
     """Fail all jobs as a restart of the VMM service does. Hyper-V gives up its part, too."""
+    fail_rereads(state, now)
     for migration in list(state.open):
         if migration.phase == "waiting":
             _close(state, migration, "void", now)
@@ -178,13 +197,6 @@ def kill_jobs(state: State, now: float) -> None:
         error = "The job was cancelled because the VMM service restarted (1711)"
         migration.fate = Fate("failed", "source", error)
         _end(state, migration, now, "failed")  # _end, not _finish: a queued job may fail next
-
-
-def refresh_vm(state: State, now: float, vm: VmState) -> None:
-    """Read-SCVirtualMachine: correct VMM's view, and complete an incomplete configuration."""
-    if vm.overlay == "IncompleteVMConfig":
-        vm.overlay = None
-    reread(state, vm, now)
 
 
 def advance(state: State, now: float) -> None:
@@ -199,6 +211,8 @@ def advance(state: State, now: float) -> None:
             _end_phase(state, migration, at)
         elif vm := state.vms.get(name):
             catch_up(state, vm, at)
+        else:
+            end_reread(state, name, at)
     state.now = max(state.now, now)
 
 
@@ -212,12 +226,14 @@ def next_change(state: State, now: float) -> float | None:
         instants += [at for window in vm.backups for at in window]
     for host in state.hosts.values():
         instants += [host.locked_until, host.down_until]
+    instants += [slow.until for slow in state.slow]
+    instants += [hang.until for hang in state.hung if hang.until is not None]
     later = [at for at in (*instants, state.vmm_down_until) if at > now]
     return min(later, default=None)
 
 
 def _dues(state: State) -> Iterator[tuple[float, int, str]]:
-    """Due events: time, order among events of the same time, id of the migration or VM."""
+    """Due events: time, order among events of the same time, id of the migration, VM or re-read."""
     for migration in state.open:
         if migration.phase == "waiting":
             yield migration.begins, 1, migration.id
@@ -228,13 +244,16 @@ def _dues(state: State) -> Iterator[tuple[float, int, str]]:
             yield vm.status_due, 2, vm.id
         if vm.host_due is not None:
             yield vm.host_due, 2, vm.id
+    for job in state.rereads:
+        if job.phase == "running" and job.ends is not None:
+            yield job.ends, 3, job.id
 
 
 def _end_phase(state: State, migration: Migration, now: float) -> None:
     if migration.phase == "waiting":
         try:
             reach(state, now, migration.source, migration.destination)
-            unlocked(state, now, migration.source, migration.destination)
+            _free(state, now, migration.vm_id, migration.source, migration.destination)
             _admit(state, now, migration)
         except VmmError:
             _close(state, migration, "void", now)

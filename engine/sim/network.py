@@ -31,16 +31,46 @@ def rights(host: HostState) -> str | None:
 def repair(state: State, vm: VmState, wanted: Repair) -> None:
     """Restore what VMM models, adapter by adapter, then the host's own settings. A refusal by VMM
     does not stop the repair on the host. What was restored before a refusal stays."""
-    host = state.known_host(wanted.host)
-    if host is None or host.name not in vm.hosts or vm.deleted:
-        raise VmmRefused(f"'{vm.name}' is not on {short(wanted.host)}")
+    host = _host_of(state, vm, wanted)
     refusal: VmmRefused | None = None
     try:
         for one in wanted.adapters:
             place = _place(vm, one)
-            vm.nics[place] = _modelled(state, host, vm.nics[place], one)
+            nic = _plugged(state, host, vm.nics[place], one)
+            vm.nics[place] = _modelled(state, host, nic, one)
     except VmmRefused as error:
         refusal = error
+    _repair_host(host, vm, wanted)
+    if refusal is not None:
+        raise refusal
+
+
+def repair_ports(state: State, vm: VmState, wanted: Repair) -> None:
+    """Restore Hyper-V's half, adapter by adapter. What was restored before a refusal stays."""
+    host = _host_of(state, vm, wanted)
+    for one in wanted.adapters:
+        place = _place(vm, one)
+        vm.nics[place] = _plugged(state, host, vm.nics[place], one)
+    _repair_host(host, vm, wanted)
+
+
+def repair_models(state: State, vm: VmState, wanted: Repair) -> None:
+    """Restore VMM's half, adapter by adapter. What was restored before a refusal stays."""
+    host = _host_of(state, vm, wanted)
+    for one in wanted.adapters:
+        place = _place(vm, one)
+        vm.nics[place] = _modelled(state, host, vm.nics[place], one)
+
+
+def _host_of(state: State, vm: VmState, wanted: Repair) -> HostState:
+    host = state.known_host(wanted.host)
+    if host is None or host.name not in vm.hosts or vm.deleted:
+        raise VmmRefused(f"'{vm.name}' is not on {short(wanted.host)}")
+    return host
+
+
+def _repair_host(host: HostState, vm: VmState, wanted: Repair) -> None:
+    """Restore the settings of the adapters that VMM does not model."""
     for one in wanted.adapters:
         place = _place(vm, one)
         vm.nics[place] = nic = _set(vm.nics[place], one)
@@ -48,8 +78,6 @@ def repair(state: State, vm: VmState, wanted: Repair) -> None:
             vm.nics[place] = nic = _with_classic(nic, rule)
         for acl in one.acls:
             vm.nics[place] = nic = _with_acl(host, nic, acl)
-    if refusal is not None:
-        raise refusal
 
 
 def _place(vm: VmState, wanted: AdapterRepair) -> int:
@@ -60,21 +88,26 @@ def _place(vm: VmState, wanted: AdapterRepair) -> int:
 
 
 def _modelled(state: State, host: HostState, nic: Adapter, wanted: AdapterRepair) -> Adapter:
-    """The adapter with the wanted settings that VMM models. An access VLAN replaces a trunk."""
-    if wanted.switch and lacks(state, host, "switches", wanted.switch):
-        raise VmmRefused(f"{host.name} has no virtual switch '{wanted.switch}'")
+    """The adapter with the wanted settings that only VMM models."""
     if wanted.network and lacks(state, host, "networks", wanted.network):
         raise VmmRefused(f"{host.name} has no VM network '{wanted.network}'")
-    if wanted.vlan is not None and not wanted.trunk:
-        nic = replace(nic, vlan=wanted.vlan, trunk=(), native_vlan=0)
     return replace(
         nic,
         network=wanted.network or nic.network,
         subnet=wanted.subnet or nic.subnet,
-        switch=wanted.switch or nic.switch,
-        connected=nic.connected or bool(wanted.switch),
         classification=wanted.classification or nic.classification,
         port_acl=wanted.port_acl or nic.port_acl,
+    )
+
+
+def _plugged(state: State, host: HostState, nic: Adapter, wanted: AdapterRepair) -> Adapter:
+    """The adapter on the wanted switch and VLAN. An access VLAN replaces a trunk."""
+    if wanted.switch and lacks(state, host, "switches", wanted.switch):
+        raise VmmRefused(f"{host.name} has no virtual switch '{wanted.switch}'")
+    if wanted.vlan is not None and not wanted.trunk:
+        nic = replace(nic, vlan=wanted.vlan, trunk=(), native_vlan=0)
+    return replace(
+        nic, switch=wanted.switch or nic.switch, connected=nic.connected or bool(wanted.switch)
     )
 
 

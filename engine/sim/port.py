@@ -13,7 +13,19 @@ from typing import TypeVar
 
 from engine.clock import Clock, ScaledClock, SystemClock, VirtualClock
 from engine.errors import Refused, StoreUnwritable, VmmError
-from engine.model import Fleet, MoveOrder, Network, Repair
+from engine.model import (
+    Expected,
+    Fleet,
+    HostInventory,
+    JobList,
+    MoveOrder,
+    Network,
+    Pulse,
+    Repair,
+    Reread,
+    Site,
+    VmmInventory,
+)
 from engine.sim.fleet_file import FleetFile
 from engine.sim.world import World
 
@@ -154,6 +166,7 @@ class SimPort:
         self.world, self.clock, self.saved = world, clock, saved
         self.calls: list[Call] = []
         self._lock = threading.RLock()
+        world.disconnect()
 
     def version(self) -> str:
         """See ``VmmPort``."""
@@ -226,6 +239,121 @@ class SimPort:
     def stop_job(self, job_id: str) -> None:
         """See ``VmmPort``."""
         self._call("stop_job", lambda now: self.world.stop_job(now, job_id))
+
+    # --- looks, and changes of one side ---------------------------------------------------
+
+    def jobs(self, ids: Sequence[str] = ()) -> JobList:
+        """See ``VmmPort``."""
+        return self._call("jobs", lambda now: self.world.jobs(now, ids), changes=False)
+
+    def pulse(self, host: str, vm_ids: Sequence[str] = ()) -> Pulse:
+        """See ``VmmPort``."""
+        return self._call(
+            "pulse",
+            lambda now: self.world.pulse(now, host, vm_ids),
+            host=host,
+            vms=vm_ids,
+            changes=False,
+        )
+
+    def shown(self, host: str) -> HostInventory:
+        """See ``VmmPort``."""
+        return self._call(
+            "shown",
+            lambda now: self.world.shown(now, host),
+            host=host,
+            changes=False,
+            result=lambda found: f"{len(found.vms)} shown",
+        )
+
+    def known(self, host: str) -> VmmInventory:
+        """See ``VmmPort``."""
+        return self._call(
+            "known",
+            lambda now: self.world.known(now, host),
+            host=host,
+            changes=False,
+            result=lambda found: f"{len(found.vms)} known",
+        )
+
+    def site(self) -> Site:
+        """See ``VmmPort``."""
+        return self._call(
+            "site",
+            lambda now: self.world.site(now),
+            changes=False,
+            result=lambda found: f"{len(found.hosts)} hosts",
+        )
+
+    def ports(self, host: str, vm_ids: Sequence[str]) -> Mapping[str, Network]:
+        """See ``VmmPort``."""
+        return self._call(
+            "ports",
+            lambda now: self.world.ports(now, host, vm_ids),
+            host=host,
+            vms=vm_ids,
+            changes=False,
+            result=lambda found: f"{len(found)} read",
+        )
+
+    def models(self, vm_ids: Sequence[str]) -> Mapping[str, Network]:
+        """See ``VmmPort``."""
+        return self._call(
+            "models",
+            lambda now: self.world.models(now, vm_ids),
+            vms=vm_ids,
+            changes=False,
+            result=lambda found: f"{len(found)} read",
+        )
+
+    def reread(self, what: Reread, name: str, not_after: float) -> str | None:
+        """See ``VmmPort``."""
+        is_vm = what is Reread.VM
+        return self._call(
+            "reread",
+            lambda now: self.world.reread(now, what, name, not_after),
+            host=None if is_vm else name,
+            vms=(name,) if is_vm else (),
+            result=lambda job: job,
+        )
+
+    def put_ports(self, vm_id: str, repair: Repair, expected: Expected) -> None:
+        """See ``VmmPort``."""
+        self._call(
+            "put_ports",
+            lambda now: self.world.put_ports(now, vm_id, repair, expected),
+            host=expected.host,
+            vms=(vm_id,),
+        )
+
+    def put_models(self, vm_id: str, repair: Repair, expected: Expected) -> None:
+        """See ``VmmPort``."""
+        self._call(
+            "put_models",
+            lambda now: self.world.put_models(now, vm_id, repair, expected),
+            host=expected.host,
+            vms=(vm_id,),
+        )
+
+    def clear(self, vm_id: str, expected: Expected) -> None:
+        """See ``VmmPort``."""
+        self._call(
+            "clear",
+            lambda now: self.world.clear(now, vm_id, expected),
+            host=expected.host,
+            vms=(vm_id,),
+        )
+
+    def stop(self, job_id: str, not_after: float) -> None:
+        """See ``VmmPort``."""
+        self._call("stop", lambda now: self.world.stop(now, job_id, not_after))
+
+    def seconds(self, call: str, host: str | None = None, vms: int = 0) -> float:
+        """Tell how long a call takes that begins now; see ``World.seconds``. Nothing waits here:
+        the caller of the port charges the time."""
+        with self._lock:
+            self.world.advance(self.clock.now())
+            return self.world.seconds(call, host and self.world.full_name(host), vms)
 
     def _call(
         self,

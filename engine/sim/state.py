@@ -9,6 +9,7 @@ continues exactly as it would have.
 from __future__ import annotations
 
 import hashlib
+import math
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -17,8 +18,18 @@ from typing import Literal
 from pydantic import TypeAdapter
 
 from engine.errors import Refused
-from engine.model import Adapter, HyperVState, Network, Power, is_called, same_host, short
-from engine.sim.fleet_file import NAMESPACE, FleetFile, HostSpec, Lies, VmSpec, find_host
+from engine.model import (
+    Adapter,
+    HyperVState,
+    Network,
+    Power,
+    Reread,
+    is_called,
+    same_host,
+    short,
+)
+from engine.sim.costs import Costs
+from engine.sim.fleet_file import NAMESPACE, FleetFile, HostSpec, HyperV, Lies, VmSpec, find_host
 from engine.toml_tables import suggestion
 
 Phase = Literal["waiting", "queued", "running", "completed", "failed", "canceled", "void"]
@@ -49,11 +60,16 @@ class HostState:
     refreshed_at: float | None = None
     locked_until: float = 0.0
     down_until: float = 0.0
+    rereads_hang: bool = False
 
     @property
     def name(self) -> str:
         """The full name."""
         return self.spec.name
+
+    def clock(self, now: float) -> float:
+        """The host's own clock."""
+        return now + self.spec.clock_skew
 
 
 @dataclass
@@ -152,11 +168,53 @@ class Migration:
 
 
 @dataclass
+class RereadJob:
+    """A re-read by VMM, as a job of its own. ``name``: full name of a host, or id of a VM.
+
+    ``ends``: when it ends by itself; ``None``: never.
+    """
+
+    id: str
+    what: Reread
+    name: str
+    started: float
+    ends: float | None
+    phase: Literal["running", "completed", "failed"] = "running"
+    error: str | None = None
+    ended: float | None = None
+
+
+@dataclass
+class Slow:
+    """A slow server until some time: a host, or VMM (``""``)."""
+
+    server: str
+    times: float
+    until: float
+
+
+@dataclass
+class Hang:
+    """A server that never answers: a host, or VMM (``""``). ``call``: only this call to it, or
+    about it. ``until`` ``None``: for ever."""
+
+    server: str
+    call: str | None
+    until: float | None
+
+
+@dataclass
 class Judged:
-    """Load that the last observation showed, and our own starts since."""
+    """What the caller has seen: the load of its last observation, and its own starts since.
+
+    ``pulsed``: for each host whose pulse was asked since that observation, when the last one was
+    asked, and the limit then. ``listed``: when VMM's jobs were last asked for.
+    """
 
     limits: dict[str, int] = field(default_factory=dict)
     moving: list[tuple[str, str, str]] = field(default_factory=list)
+    pulsed: dict[str, tuple[float, int]] = field(default_factory=dict)
+    listed: float | None = None
 
 
 @dataclass
@@ -179,6 +237,13 @@ class State:
     over: list[Migration] = field(default_factory=list)
     judged: Judged = field(default_factory=Judged)
     violations: list[dict[str, str | float]] = field(default_factory=list)
+    hyperv: HyperV = field(default_factory=HyperV)
+    costs: Costs = field(default_factory=Costs)
+    rereads: list[RereadJob] = field(default_factory=list)
+    reread_count: int = 0
+    slow: list[Slow] = field(default_factory=list)
+    hung: list[Hang] = field(default_factory=list)
+    connected: bool = False
 
     def roll(self) -> float:
         """Draw the next random number from 0 to below 1."""
@@ -244,6 +309,19 @@ class State:
         ends = (self.hosts[source], self.hosts[destination])
         return next((h for h in ends if self.load(h.name) >= self.limit(h)), None)
 
+    def times(self, *servers: str) -> float:
+        """How many times slower than usual calls that involve these servers are now."""
+        factors = [s.times for s in self.slow if s.server in servers and self.now < s.until]
+        return math.prod(factors)
+
+    def hangs(self, call: str, server: str, host: str | None) -> bool:
+        """Tell whether a call to this server, about this host, never gets an answer now."""
+        return any(
+            hang.server == server if hang.call is None else hang.server in (server, host)
+            for hang in self.hung
+            if (hang.until is None or self.now < hang.until) and hang.call in (None, call)
+        )
+
 
 def new_state(fleet: FleetFile, seed: int | None = None) -> State:
     """Create a world in its initial state."""
@@ -254,6 +332,8 @@ def new_state(fleet: FleetFile, seed: int | None = None) -> State:
         now=fleet.start,
         skew=fleet.clock_skew,
         lies=fleet.lies,
+        hyperv=fleet.hyperv,
+        costs=fleet.costs,
         hosts={h.name: HostState(spec=h, live=h.live, storage=h.storage) for h in fleet.hosts},
     )
     for spec in fleet.vms:

@@ -22,7 +22,11 @@ def truth(state: State) -> dict[str, list[dict[str, object]]]:
 
 
 def _host(host: HostState) -> dict[str, object]:
-    return {**asdict(host.spec), "live": host.live, "storage": host.storage}
+    told = {**asdict(host.spec), "live": host.live, "storage": host.storage}
+    skew = told.pop("clock_skew")
+    if skew:
+        told["clock_skew"] = f"{'-' if skew < 0 else ''}{spell_duration(abs(skew))}"
+    return told
 
 
 def _vm(state: State, vm: VmState) -> dict[str, object]:

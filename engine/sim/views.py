@@ -52,13 +52,25 @@ def reread(state: State, vm: VmState, now: float) -> None:
     catch_up(state, vm, now)
 
 
+def refresh_vm(state: State, now: float, vm: VmState) -> None:
+    """Read-SCVirtualMachine: correct VMM's view, and complete an incomplete configuration."""
+    if vm.overlay == "IncompleteVMConfig":
+        vm.overlay = None
+    reread(state, vm, now)
+
+
 def refresh_host(state: State, host: HostState, now: float) -> None:
     """Refresh VMM's view of a host, of the VMs on it, and of the VMs that VMM believes to be on
     it."""
     host.refreshed_at = now
     for vm in list(state.vms.values()):
-        if host.name in vm.hosts or same_host(vm.vmm_host, host.name):
+        if is_about(vm, host.name):
             reread(state, vm, now)
+
+
+def is_about(vm: VmState, host: str) -> bool:
+    """Tell whether the VM is on this host, or VMM believes it to be there."""
+    return host in vm.hosts or same_host(vm.vmm_host, host)
 
 
 def observe(
@@ -75,7 +87,7 @@ def observe(
             refresh_host(state, host, now)
     locked = {h.name for h in refreshed if now < h.locked_until}
     asked = {h.name for h in _known(state, hosts) if now >= h.down_until}
-    everywhere = _unlisted_switches(state)
+    everywhere = unlisted_switches(state)
     vms = (_vm(state, vm, asked, now) for vm in state.vms.values())
     return Fleet(
         vmm=state.vmm,
@@ -83,7 +95,7 @@ def observe(
         server_time=now + state.skew,
         hosts=tuple(_host(state, h, asked, locked, everywhere, now) for h in state.hosts.values()),
         vms=tuple(vm for vm in vms if vm.vmm_host or vm.seen_on),
-        jobs=tuple(_job(m, now) for m in _shown(state, frozenset(jobs), now)),
+        jobs=tuple(job_of(m, now) for m in shown_jobs(state, frozenset(jobs), now)),
     )
 
 
@@ -100,7 +112,6 @@ def _host(
     everywhere: tuple[str, ...],
     now: float,
 ) -> Host:
-    down = now < host.down_until
     return Host(
         name=host.name,
         live_limit=host.live,
@@ -108,7 +119,7 @@ def _host(
         seen_at=now if host.name in asked else None,
         refreshed_at=host.refreshed_at,
         locked=host.name in locked,
-        error=f"The connection to the agent {host.name} was lost (2916)" if down else None,
+        error=silence(host, now),
         maintenance=host.spec.maintenance,
         path=host.spec.path,
         mb_per_s=host.spec.mb_per_s,
@@ -118,14 +129,21 @@ def _host(
     )
 
 
-def _unlisted_switches(state: State) -> tuple[str, ...]:
+def silence(host: HostState, now: float) -> str | None:
+    """VMM's words about a host that does not answer, or ``None``."""
+    is_down = now < host.down_until
+    return f"The connection to the agent {host.name} was lost (2916)" if is_down else None
+
+
+def unlisted_switches(state: State) -> tuple[str, ...]:
     """Switches in use that no host lists: the file does not model them, so every host has them."""
     listed = {name for one in state.hosts.values() for name in one.spec.switches}
-    used = {name for vm in state.vms.values() for name in _connected_to(vm)}
+    used = {name for vm in state.vms.values() for name in connected_to(vm)}
     return tuple(sorted(used - listed))
 
 
-def _connected_to(vm: VmState) -> tuple[str, ...]:
+def connected_to(vm: VmState) -> tuple[str, ...]:
+    """Switches of the VM's connected adapters, each once."""
     return tuple(dict.fromkeys(nic.switch for nic in vm.nics if nic.connected and nic.switch))
 
 
@@ -144,7 +162,7 @@ def _vm(state: State, vm: VmState, asked: set[str], now: float) -> Vm:
         adapters=len(vm.nics),
         blocks=vm.spec.blocks,
         stored=vm.spec.status == "Stored",
-        switches=_connected_to(vm),
+        switches=connected_to(vm),
     )
 
 
@@ -153,17 +171,24 @@ def operation(state: State, vm: VmState, now: float) -> tuple[str, ...]:
     migration = state.migration_of(vm.id)
     if migration and migration.phase == "running":
         return ("InService", "MigratingVirtualMachine")
+    return operation_at_rest(vm, now)
+
+
+def operation_at_rest(vm: VmState, now: float) -> tuple[str, ...]:
+    """Hyper-V's operational status of a VM that it does not migrate."""
     if vm.backed_up(now):
         return ("InService", "BackingUpVirtualMachine")
     return ("Ok",) if vm.power is not HyperVState.OTHER else ("InService",)
 
 
-def _shown(state: State, asked: frozenset[str], now: float) -> list[Migration]:
+def shown_jobs(state: State, asked: frozenset[str], now: float) -> list[Migration]:
+    """Migrations whose jobs VMM shows: the running ones, and those of ``asked`` that are over."""
     running = [m for m in state.open if m.phase != "waiting" and m.visible <= now]
     return [m for m in state.over if m.id in asked and m.phase != "void"] + running
 
 
-def _job(migration: Migration, now: float) -> Job:
+def job_of(migration: Migration, now: float) -> Job:
+    """The migration's job as VMM shows it."""
     failed = migration.phase == "failed"
     return Job(
         id=migration.id,

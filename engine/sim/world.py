@@ -6,31 +6,50 @@ everything up to then. Only these methods and the seed change anything.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from engine.errors import Refused, VmmLocked, VmmRefused
-from engine.model import Fleet, MoveOrder, Network, Repair
-from engine.sim import judge, migrations, network, views
+from engine.errors import Refused, VmmRefused, VmmStale, VmmUnavailable
+from engine.model import (
+    Expected,
+    Fleet,
+    HostInventory,
+    JobList,
+    MoveOrder,
+    Network,
+    Pulse,
+    Repair,
+    Reread,
+    Site,
+    VmmInventory,
+    same_host,
+    short,
+)
+from engine.sim import costs, judge, looks, migrations, network, rereads, views
 from engine.sim.fleet_file import STATUSES, FleetFile, VmTable, parse_vm
-from engine.sim.migrations import reach, unlocked
+from engine.sim.migrations import reach, unlocked, unlocked_vm
 from engine.sim.state import (
     GONE,
     JSON,
     POWER,
     Fate,
+    Hang,
+    HostState,
     Loss,
+    Slow,
     State,
     VmState,
     add_vm,
     new_state,
-    places,
     power_of,
 )
 from engine.sim.truth import truth
 from engine.toml_tables import suggestion
 
+VMM = ""
+"""VMM's place among the servers that are slow or hang."""
 PLACES = ("source", "destination", "both", "neither")
 
 
@@ -114,6 +133,8 @@ class World:
         self.advance(now)
         reach(self.state, now, host)
         known = self.state.known_host(host)
+        if known and self.state.hangs("rights", known.name, known.name):
+            raise VmmUnavailable(f"{known.name} does not answer")
         return network.rights(known) if known else None
 
     def start_move(self, now: float, order: MoveOrder, late: float | None = None) -> str | None:
@@ -121,6 +142,9 @@ class World:
         self.advance(now)
         source, destination = map(self.full_name, (order.source, order.destination))
         order = replace(order, source=source, destination=destination)
+        if self.state.hangs("start_move", VMM, destination):
+            judge.sent(self.state, now, order.vm_id, source, destination)
+            raise VmmUnavailable(f"The VMM server {self.state.vmm} does not answer")
         return migrations.start(self.state, now, order, late)
 
     def repair_network(self, now: float, vm_id: str, repair: Repair) -> None:
@@ -136,18 +160,153 @@ class World:
         vm = self._unlocked_vm(now, vm_id)
         if vm.overlay and vm.overlay.endswith("Failed"):
             vm.overlay = None
-        migrations.refresh_vm(self.state, now, vm)
+        views.refresh_vm(self.state, now, vm)
 
     def refresh(self, now: float, vm_id: str) -> None:
         """See ``VmmPort.refresh``."""
         self.advance(now)
-        migrations.refresh_vm(self.state, now, self._unlocked_vm(now, vm_id))
+        views.refresh_vm(self.state, now, self._unlocked_vm(now, vm_id))
 
     def stop_job(self, now: float, job_id: str) -> None:
         """See ``VmmPort.stop_job``."""
         self.advance(now)
         reach(self.state, now)
         migrations.stop(self.state, now, job_id)
+
+    # --- looks of the port, and changes of one side ---------------------------------------
+
+    def jobs(self, now: float, ids: Sequence[str] = ()) -> JobList:
+        """See ``VmmPort.jobs``."""
+        self._ask_vmm("jobs", now)
+        judge.listed(self.state, now)
+        return looks.jobs(self.state, ids, now)
+
+    def pulse(self, now: float, host: str, vm_ids: Sequence[str] = ()) -> Pulse:
+        """See ``VmmPort.pulse``."""
+        found = self._ask_host("pulse", now, host)
+        judge.pulsed(self.state, found, now)
+        return looks.pulse(self.state, found, vm_ids, now)
+
+    def shown(self, now: float, host: str) -> HostInventory:
+        """See ``VmmPort.shown``."""
+        return looks.shown(self.state, self._ask_host("shown", now, host), now)
+
+    def known(self, now: float, host: str) -> VmmInventory:
+        """See ``VmmPort.known``."""
+        self._ask_vmm("known", now, host)
+        return looks.known(self.state, host, now)
+
+    def site(self, now: float) -> Site:
+        """See ``VmmPort.site``."""
+        self._ask_vmm("site", now)
+        return looks.site(self.state, now)
+
+    def ports(self, now: float, host: str, vm_ids: Sequence[str]) -> Mapping[str, Network]:
+        """See ``VmmPort.ports``."""
+        return looks.ports(self.state, self._ask_host("ports", now, host), vm_ids)
+
+    def models(self, now: float, vm_ids: Sequence[str]) -> Mapping[str, Network]:
+        """See ``VmmPort.models``."""
+        self._ask_vmm("models", now)
+        return looks.models(self.state, vm_ids)
+
+    def reread(self, now: float, what: Reread, name: str, not_after: float) -> str | None:
+        """See ``VmmPort.reread``. A job that finds its object locked fails at once."""
+        host = None if what is Reread.VM else self.full_name(name)
+        self._ask_vmm("reread", now, host)
+        _in_time(now + self.state.skew, not_after)
+        return rereads.begin_reread(self.state, what, host or name, now).id
+
+    def put_ports(self, now: float, vm_id: str, repair: Repair, expected: Expected) -> None:
+        """See ``VmmPort.put_ports``. Hyper-V does not know that VMM copies a powered-down VM."""
+        host = self._ask_host("put_ports", now, expected.host)
+        _in_time(host.clock(now), expected.not_after)
+        vm = self.state.vms.get(vm_id)
+        if vm is None or vm not in looks.shown_on(self.state, host):
+            raise VmmStale(f"{vm.name if vm else vm_id} is not on {short(host.name)}")
+        if looks.is_moving_at(self.state, vm, host.name):
+            raise VmmStale(f"{vm.name} is migrating")
+        judge.changed(self.state, now, vm, host.name)
+        network.repair_ports(self.state, vm, repair)
+
+    def put_models(self, now: float, vm_id: str, repair: Repair, expected: Expected) -> None:
+        """See ``VmmPort.put_models``."""
+        vm = self._expected_by_vmm("put_models", now, vm_id, expected)
+        judge.changed(self.state, now, vm, expected.host)
+        network.repair_models(self.state, vm, repair)
+
+    def clear(self, now: float, vm_id: str, expected: Expected) -> None:
+        """See ``VmmPort.clear``. VMM then derives the VM's status anew, without a re-read."""
+        vm = self._expected_by_vmm("clear", now, vm_id, expected)
+        if vm.overlay and vm.overlay.endswith("Failed"):
+            judge.changed(self.state, now, vm, expected.host)
+            vm.overlay, vm.status_due = None, now
+            views.catch_up(self.state, vm, now)
+
+    def stop(self, now: float, job_id: str, not_after: float) -> None:
+        """See ``VmmPort.stop``."""
+        self._ask_vmm("stop", now)
+        _in_time(now + self.state.skew, not_after)
+        migrations.stop(self.state, now, job_id)
+
+    def seconds(self, call: str, host: str | None = None, vms: int = 0) -> float:
+        """Tell how long a call takes that begins at ``now`` of this world; infinite if it hangs.
+
+        ``vms``: VMs that ``ports`` and ``models`` name, or jobs that ``jobs`` must ask for by id.
+        What other calls find is counted here. Ask before the call: VMM's first call also connects.
+        """
+        state, at_host = self.state, call in costs.AT_HOST
+        server = host if at_host and host else VMM
+        if state.hangs(call, server, host):
+            return math.inf
+        match call:
+            case "shown":
+                vms = sum(host in vm.hosts for vm in state.vms.values())
+            case "known":
+                vms = len(looks.known_on(state, host))
+            case "site":
+                vms = len(state.hosts)
+        first = 0.0 if at_host or state.connected else state.costs.connect
+        return state.times(server) * (first + state.costs.of(call, vms))
+
+    def disconnect(self) -> None:
+        """Forget the caller's connection to VMM: the next call connects anew."""
+        self.state.connected = False
+
+    def _ask_vmm(self, call: str, now: float, host: str | None = None) -> None:
+        """Reach VMM with a call. Raises ``VmmUnavailable`` if VMM is down, or if the call hangs:
+        it then has no effect."""
+        self.advance(now)
+        reach(self.state, now)
+        if self.state.hangs(call, VMM, host and self.full_name(host)):
+            raise VmmUnavailable(f"The VMM server {self.state.vmm} does not answer")
+        self.state.connected = True
+
+    def _ask_host(self, call: str, now: float, name: str) -> HostState:
+        """Reach a host's Hyper-V with a call, even while VMM is down. Raises as ``_ask_vmm``."""
+        self.advance(now)
+        host = self.state.known_host(name)
+        if host is None:
+            raise VmmUnavailable(f"There is no host {name}")
+        if now < host.down_until or self.state.hangs(call, host.name, host.name):
+            raise VmmUnavailable(f"{host.name} does not answer")
+        return host
+
+    def _expected_by_vmm(self, call: str, now: float, vm_id: str, expected: Expected) -> VmState:
+        """The VM that VMM is to change, if it is as expected. VMM checks the host in its own view,
+        which may be stale, and the migrations among its jobs. Raises ``VmmError``."""
+        self._ask_vmm(call, now, expected.host)
+        _in_time(now + self.state.skew, expected.not_after)
+        vm = self.state.vms.get(vm_id)
+        if vm is None or vm.vmm_host is None:
+            raise VmmRefused(f"VMM knows no virtual machine {vm_id}")
+        if not same_host(vm.vmm_host, expected.host):
+            raise VmmStale(f"{vm.name} is on {short(vm.vmm_host)}, as VMM knows")
+        if self.state.migration_of(vm_id):
+            raise VmmStale(f"{vm.name} is migrating")
+        reach(self.state, now, vm.vmm_host)
+        unlocked_vm(self.state, now, vm)
+        return vm
 
     def full_name(self, host: str) -> str:
         """The full name of a host as the file spells it. Unknown names are returned unchanged."""
@@ -161,9 +320,7 @@ class World:
         if vm is None or vm.deleted:
             raise VmmRefused(f"VMM knows no virtual machine {vm_id}")
         reach(self.state, now, *vm.hosts)
-        unlocked(self.state, now, *places(vm))
-        if self.state.migration_of(vm_id):
-            raise VmmLocked(f"'{vm.name}' is locked by another job", code="2606")
+        unlocked_vm(self.state, now, vm)
         return vm
 
     # --- people and failures --------------------------------------------------------------
@@ -270,13 +427,45 @@ class World:
     def down(self, now: float, what: str, seconds: float) -> None:
         """Stop a host, or ``vmm`` itself, from answering. What runs continues."""
         self.advance(now)
-        if what.casefold() in {"vmm", self.state.vmm.casefold()}:
-            self.state.vmm_down_until = now + seconds
+        if server := self._server(what):
+            self.state.hosts[server].down_until = now + seconds
         else:
-            self.state.host(what).down_until = now + seconds
+            self.state.vmm_down_until = now + seconds
+            self.disconnect()
+
+    def slow(self, now: float, what: str, times: float, seconds: float) -> None:
+        """Slow a host, or ``vmm`` itself: its calls and re-reads take so many times longer."""
+        self.advance(now)
+        self.state.slow.append(Slow(self._server(what), times, now + seconds))
+
+    def hang(
+        self, now: float, what: str, call: str | None = None, seconds: float | None = None
+    ) -> None:
+        """Let calls to a host, or to ``vmm`` itself, never be answered; ``call``: only those calls
+        to it or about it. ``seconds`` ``None``: for ever."""
+        self.advance(now)
+        until = None if seconds is None else now + seconds
+        self.state.hung.append(Hang(self._server(what), call, until))
+
+    def hang_reread(self, now: float, host: str) -> None:
+        """Let VMM's re-reads of this host never end, and keep their locks."""
+        self.advance(now)
+        rereads.hang_rereads(self.state, self.state.host(host))
+
+    def _server(self, what: str) -> str:
+        """The full name of a host, or VMM's place. Raises ``Refused``."""
+        is_vmm = what.casefold() in {"vmm", self.state.vmm.casefold()}
+        return VMM if is_vmm else self.state.host(what).name
 
     def restart(self, now: float, seconds: float) -> None:
         """Restart the VMM service: its jobs fail, and it does not answer for ``seconds``."""
         self.advance(now)
         migrations.kill_jobs(self.state, now)
+        self.disconnect()
         self.state.vmm_down_until = now + seconds
+
+
+def _in_time(clock: float, not_after: float) -> None:
+    """Raise ``VmmStale`` if the deadline of a call has passed on this clock."""
+    if clock > not_after:
+        raise VmmStale(f"The call came {clock - not_after:.0f} s after its deadline")

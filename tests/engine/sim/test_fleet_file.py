@@ -160,7 +160,10 @@ def test_two_vms_may_share_a_name_on_two_hosts_but_not_on_one() -> None:
         (f'{NIC}trunk = [1, "2"]', 'nic[0]: trunk[1] must be a whole number, not "2".'),
         (f"{NIC}network = []", "nic[0]: network must be a text in quotes, not a list."),
         (f"{HOSTS}volumes = 1", 'host[1] "hv02.corp.example": volumes must be a table: { ... }'),
-        (f"zzz = 1\n{HOSTS}", "Known: format, start, seed, vmm, clock_skew, host, vm, lies."),
+        (
+            f"zzz = 1\n{HOSTS}",
+            "Known: format, start, seed, vmm, clock_skew, host, vm, lies, hyperv, costs.",
+        ),
         (f'clock_skew = "soon"\n{HOSTS}', 'clock_skew is not a duration: "soon". Write it as'),
         (
             f"{HOSTS}[lies]\njob_delay = [1, 2]",
