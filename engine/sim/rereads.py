@@ -39,7 +39,7 @@ def begin_reread(state: State, what: Reread, name: str, now: float) -> RereadJob
         servers = ("", host.name) if host else ("",)
         job.ends = now + state.costs.of(f"job of {what}", vms) * state.times(*servers)
     ended = [one for one in state.rereads if one.phase != "running"]
-    for one in ended[: len(ended) - KEPT + 1]:
+    for one in ended[: max(0, len(ended) - KEPT)]:
         state.rereads.remove(one)
     state.rereads.append(job)
     if not is_locked and job.ends == now:
