@@ -334,6 +334,9 @@ EXAMPLES = {
     "lose": 'vm = "web01"\nacls = "all"\nnics = true',
     "create": 'vm = { name = "web09", host = "hv01" }',
     "down": 'host = "hv01"\nfor = "1m"',
+    "slow": 'host = "hv01"\ntimes = 2.5\nfor = "1m"',
+    "hang": 'host = "hv01"\ncall = "known"\nfor = "1m"',
+    "hang_reread": 'host = "hv01"',
     "restart": 'for = "1m"',
     "fault": 'call = "refresh"\nhow = "delayed"\nhost = "hv01"\nvm = "web01"\ntimes = 2\n'
     'code = 2606\ndelay = "1m"',
@@ -343,6 +346,8 @@ EXAMPLES = {
 OTHERS = {
     "decide": 'by = "ann"\nverdict = "approve"\nvms = ["web01"]',
     "down": 'vmm = true\nfor = "1m"',
+    "slow": 'vmm = true\ntimes = 2\nfor = "1m"',
+    "hang": "vmm = true",
     "kill": 'point = "after"\nwrite = 2\nfor = "1m"',
 }
 

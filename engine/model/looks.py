@@ -127,8 +127,8 @@ class Site:
 
 
 class Reread(StrEnum):
-    """Object that VMM reads anew, in a job of its own. VMS: the VMs of a host (light refresh). VM:
-    one VM in full. HOST: a host's own properties; it never shows where a VM is."""
+    """A kind of re-read by VMM, as a job of its own. VMS: the VMs of a host (light refresh). VM: one
+    VM in full. HOST: a host's own properties; it never shows where a VM is."""
 
     VMS = "vms"
     VM = "vm"
@@ -137,7 +137,7 @@ class Reread(StrEnum):
 
 @dataclass(frozen=True)
 class Expected:
-    """Expectations of a changing call, which the machine that acts checks beside the change.
+    """Expectation of a changing call; the machine that acts checks it beside the change.
 
     The VM is on ``host``, at rest (nothing migrates it), and ``not_after`` has not passed, in Unix
     seconds on the clock of the machine that checks: VMM's for calls to VMM, the host's own else.

@@ -1,6 +1,6 @@
 """Costs of calls in the simulated world: the seconds that VMM and Hyper-V take for an answer.
 
-The table ``[costs]`` of a fleet file. Nothing here waits: whoever calls the port charges the time.
+The table ``[costs]`` of a fleet file. Nothing here waits. The caller of the port charges the time.
 """
 
 from __future__ import annotations

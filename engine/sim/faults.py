@@ -13,8 +13,23 @@ from operator import itemgetter
 from typing import Any, Literal, TypeVar, get_args
 
 from engine.errors import VmmError, VmmLocked, VmmRefused, VmmUnavailable
-from engine.model import AdapterRepair, Fleet, MoveOrder, Network, Repair, same_host
+from engine.model import (
+    AdapterRepair,
+    Expected,
+    Fleet,
+    HostInventory,
+    JobList,
+    MoveOrder,
+    Network,
+    Pulse,
+    Repair,
+    Reread,
+    Site,
+    VmmInventory,
+    same_host,
+)
 from engine.sim import judge
+from engine.sim.costs import AT_HOST
 from engine.sim.state import State, places
 from engine.sim.world import World
 
@@ -23,12 +38,18 @@ HOWS: tuple[How, ...] = get_args(How)
 Call = Literal[
     "observe", "networks", "rights", "start_move",
     "repair_network", "dismiss", "refresh", "stop_job",
+    "jobs", "pulse", "shown", "known", "site", "ports", "models",
+    "reread", "put_ports", "put_models", "clear", "stop",
 ]  # fmt: skip
 CALLS: tuple[Call, ...] = get_args(Call)
-READING = ("observe", "networks", "rights")
+READING = (
+    "observe", "networks", "rights", "jobs", "pulse", "shown", "known", "site", "ports", "models",
+)  # fmt: skip
 """Calls that change nothing. They can fail, but not be delayed."""
-NAMELESS = ("observe", "rights")
+NAMELESS = ("observe", "rights", "jobs", "shown", "known", "site")
 """Calls that name no VM."""
+HOSTLESS = ("jobs", "site")
+"""Calls that name no host either."""
 
 Reply = TypeVar("Reply")
 Act = Callable[[float], Reply]
@@ -175,10 +196,80 @@ class FaultyWorld(World):
 
     def stop_job(self, now: float, job_id: str) -> None:
         """See ``World.stop_job``."""
-        job = next((m for m in self.state.open if m.id == job_id), None)
-        hosts, vms = ([job.source, job.destination], [job.vm_id]) if job else ([], [])
-        fault, act = self._strike("stop_job", now, hosts, vms), super().stop_job
+        fault, act = self._strike("stop_job", now, *self._about(job_id)), super().stop_job
         self._bent(fault, now, lambda at: act(at, job_id))
+
+    # --- looks of the port, and changes of one side ---------------------------------------
+
+    def jobs(self, now: float, ids: Sequence[str] = ()) -> JobList:
+        """See ``World.jobs``."""
+        fault, ask = self._strike("jobs", now, []), super().jobs
+        return self._bent(fault, now, lambda at: ask(at, ids))
+
+    def pulse(self, now: float, host: str, vm_ids: Sequence[str] = ()) -> Pulse:
+        """See ``World.pulse``."""
+        fault, ask = self._strike("pulse", now, [host], vm_ids), super().pulse
+        return self._bent(fault, now, lambda at: ask(at, host, vm_ids))
+
+    def shown(self, now: float, host: str) -> HostInventory:
+        """See ``World.shown``."""
+        fault, ask = self._strike("shown", now, [host]), super().shown
+        return self._bent(fault, now, lambda at: ask(at, host))
+
+    def known(self, now: float, host: str) -> VmmInventory:
+        """See ``World.known``."""
+        fault, ask = self._strike("known", now, [host]), super().known
+        return self._bent(fault, now, lambda at: ask(at, host))
+
+    def site(self, now: float) -> Site:
+        """See ``World.site``."""
+        fault, ask = self._strike("site", now, []), super().site
+        return self._bent(fault, now, ask)
+
+    def ports(self, now: float, host: str, vm_ids: Sequence[str]) -> Mapping[str, Network]:
+        """Read ports with faults. Half: as ``networks``."""
+        fault, read = self._strike("ports", now, [host], vm_ids), super().ports
+        if fault is not None and fault.how == "half":
+            return read(now, host, list(vm_ids)[: len(vm_ids) // 2])
+        return self._bent(fault, now, lambda at: read(at, host, vm_ids))
+
+    def models(self, now: float, vm_ids: Sequence[str]) -> Mapping[str, Network]:
+        """Read models with faults. Half: as ``networks``."""
+        hosts = [host for vm_id in vm_ids for host in self._places(vm_id)]
+        fault, read = self._strike("models", now, hosts, vm_ids), super().models
+        if fault is not None and fault.how == "half":
+            return read(now, list(vm_ids)[: len(vm_ids) // 2])
+        return self._bent(fault, now, lambda at: read(at, vm_ids))
+
+    def reread(self, now: float, what: Reread, name: str, not_after: float) -> str | None:
+        """See ``World.reread``."""
+        hosts, vms = (self._places(name), [name]) if what is Reread.VM else ([name], [])
+        fault, act = self._strike("reread", now, hosts, vms), super().reread
+        return self._bent(fault, now, lambda at: act(at, what, name, not_after))
+
+    def put_ports(self, now: float, vm_id: str, repair: Repair, expected: Expected) -> None:
+        """Put ports back with faults. Half: as ``repair_network``."""
+        fault, act = self._strike("put_ports", now, [expected.host], [vm_id]), super().put_ports
+        if fault is not None and fault.how == "half":
+            repair = _first_half(repair)
+        self._bent(fault, now, lambda at: act(at, vm_id, repair, expected))
+
+    def put_models(self, now: float, vm_id: str, repair: Repair, expected: Expected) -> None:
+        """Put models back with faults. Half: as ``repair_network``."""
+        fault, act = self._strike("put_models", now, [expected.host], [vm_id]), super().put_models
+        if fault is not None and fault.how == "half":
+            repair = _first_half(repair)
+        self._bent(fault, now, lambda at: act(at, vm_id, repair, expected))
+
+    def clear(self, now: float, vm_id: str, expected: Expected) -> None:
+        """See ``World.clear``."""
+        fault, act = self._strike("clear", now, [expected.host], [vm_id]), super().clear
+        self._bent(fault, now, lambda at: act(at, vm_id, expected))
+
+    def stop(self, now: float, job_id: str, not_after: float) -> None:
+        """See ``World.stop``."""
+        fault, act = self._strike("stop", now, *self._about(job_id)), super().stop
+        self._bent(fault, now, lambda at: act(at, job_id, not_after))
 
     # --- faults ---------------------------------------------------------------------------
 
@@ -190,12 +281,17 @@ class FaultyWorld(World):
         vms: Sequence[str] = (),
         refresh: Sequence[str] = (),
     ) -> Fault | None:
-        """Find the fault of a call and count it down. No call reaches a VMM that is down.
+        """Find the fault of a call and count it down. No call reaches a server that is down.
 
         Of ``observe``, refused and locked need a host to re-read; others need a host to ask.
         """
         self.advance(now)
-        if now < self.state.vmm_down_until:
+        if call in AT_HOST and call != "rights":
+            named = [host for name in hosts if (host := self.state.known_host(name))]
+            down_until = max((host.down_until for host in named), default=0.0)
+        else:
+            down_until = self.state.vmm_down_until
+        if now < down_until:
             return None
         for fault in self._faults:
             rereading = call == "observe" and fault.how in ("refused", "locked")
@@ -204,6 +300,11 @@ class FaultyWorld(World):
                 fault.times -= 1
                 return fault
         return None
+
+    def _about(self, job_id: str) -> tuple[list[str], list[str]]:
+        """Hosts and VMs of a migration that is not over."""
+        job = next((m for m in self.state.open if m.id == job_id), None)
+        return ([job.source, job.destination], [job.vm_id]) if job else ([], [])
 
     def _places(self, vm_id: str) -> list[str]:
         vm = self.state.vms.get(vm_id)

@@ -205,7 +205,7 @@ class Hang:
 
 @dataclass
 class Judged:
-    """What the caller has seen: the load of its last observation, and its own starts since.
+    """Load that the caller's last observation showed, and its own starts since.
 
     ``pulsed``: for each host whose pulse was asked since that observation, when the last one was
     asked, and the limit then. ``listed``: when VMM's jobs were last asked for.
@@ -310,7 +310,7 @@ class State:
         return next((h for h in ends if self.load(h.name) >= self.limit(h)), None)
 
     def times(self, *servers: str) -> float:
-        """How many times slower than usual calls that involve these servers are now."""
+        """Factor by which calls that involve these servers are slower than usual now."""
         factors = [s.times for s in self.slow if s.server in servers and self.now < s.until]
         return math.prod(factors)
 

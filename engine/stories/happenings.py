@@ -46,8 +46,9 @@ def _let_happen(stage: Stage, it: Happening, now: float) -> None:
             _say(stage, words["by"], words["text"])
         case "decide":
             _decide(stage, it)
-        case "down":
-            world.down(now, "vmm" if words["vmm"] else words["host"], words["seconds"])
+        case "down" | "slow" | "hang":
+            is_vmm, host = words.pop("vmm"), words.pop("host")
+            getattr(world, it.do)(now, "vmm" if is_vmm else host, **words)
         case "fault":
             world.add_fault(_fault(world, it))
         case "kill":

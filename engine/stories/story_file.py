@@ -21,7 +21,7 @@ from engine.errors import Refused
 from engine.model import same_host, short
 from engine.settings import Settings
 from engine.sim import fleet_file
-from engine.sim.faults import NAMELESS, READING, Call, How
+from engine.sim.faults import HOSTLESS, NAMELESS, READING, Call, How
 from engine.sim.fleet_file import FleetFile, Status, VmTable
 from engine.sim.world import PLACES
 
@@ -110,9 +110,10 @@ def _check_limit(it: Any) -> None:
         raise toml.refusal("or storage is required: a limit that changes", key="live")
 
 
-def _check_down(it: Any) -> None:
+def _check_server(it: Any) -> None:
     if bool(it.vmm) == (it.host is not None):
-        why = "or vmm is down: exactly one of them"
+        state = {"hang": "hangs"}.get(it.do, f"is {it.do}")
+        why = f"or vmm {state}: exactly one of them"
         raise toml.refusal(why, key="host", hint='Write host = "hv01", or vmm = true.')
 
 
@@ -120,6 +121,8 @@ def _check_fault(it: Any) -> None:
     is_delayed, has_delay = it.how == "delayed", "delay" in it.model_fields_set
     if it.vm and it.call in NAMELESS:
         raise toml.refusal(f"does not go with {it.call}, which is about whole hosts", key="vm")
+    if it.host and it.call in HOSTLESS:
+        raise toml.refusal(f"does not go with {it.call}, which is about no single host", key="host")
     if is_delayed and it.call in READING:
         raise toml.refusal(f"cannot be delayed: {it.call} only reads", key="how")
     if is_delayed and not has_delay:
@@ -137,13 +140,16 @@ def _check_kill(it: Any) -> None:
 _CHECKS = {
     "decide": _check_decide,
     "limit": _check_limit,
-    "down": _check_down,
+    "down": _check_server,
+    "slow": _check_server,
+    "hang": _check_server,
     "fault": _check_fault,
     "kill": _check_kill,
 }
 _NAME, _MAYBE, _TIMES = (toml.Name, ...), (toml.Maybe, None), (toml.Times, 1)
 _LIMIT = (toml.Count | None, None)
 _FOR = (toml.Duration, 0.0)
+_SERVER = {"vmm": (toml.Flag | toml.Name, False), "host": _MAYBE}
 #: The words of each ``do``, with type and default (``...``: required).
 _WORDS: Mapping[str, Mapping[str, Any]] = {
     "say": {"by": _NAME, "text": _NAME},
@@ -163,7 +169,10 @@ _WORDS: Mapping[str, Mapping[str, Any]] = {
     "outcome": {"vm": _NAME, "job": (Literal["ok", "failed"], "ok"), "at": _MAYBE, "times": _TIMES},
     "lose": {"vm": _NAME, "acls": (Literal["all"] | toml.Count, 0), "nics": (toml.Flag, False)},
     "create": {"vm": (VmTable, ...)},
-    "down": {"vmm": (toml.Flag | toml.Name, False), "host": _MAYBE, "for": _FOR},
+    "down": {**_SERVER, "for": _FOR},
+    "slow": {**_SERVER, "times": (Annotated[toml.Number, Field(gt=0)], ...), "for": _FOR},
+    "hang": {**_SERVER, "call": (Call | None, None), "for": (toml.Duration | None, None)},
+    "hang_reread": {"host": _NAME},
     "restart": {"for": _FOR},
     "fault": {
         "call": (Call, ...),

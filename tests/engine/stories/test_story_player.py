@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from engine.errors import Refused, VMFerryError, VmmLocked, VmmRefused, VmmUnavailable
-from engine.model import Acl, Adapter, AdapterRepair, MoveOrder, Repair
+from engine.model import Acl, Adapter, AdapterRepair, Expected, MoveOrder, Repair, Reread
+from engine.sim.costs import Costs
 from engine.sim.deaths import Deaths, Kill, Killed, MortalStore
-from engine.sim.faults import CALLS, HOWS, NAMELESS, READING, Fault, FaultyWorld
+from engine.sim.faults import CALLS, HOSTLESS, HOWS, NAMELESS, READING, Fault, FaultyWorld
 from engine.sim.fleet_file import parse
 from engine.sim.state import new_state
 from engine.stories import story_file
@@ -301,15 +304,30 @@ class Line:
             "dismiss": lambda: world.dismiss(now, self.vm),
             "refresh": lambda: world.refresh(now, self.vm),
             "stop_job": lambda: world.stop_job(now, world.state.open[0].id),
+            "jobs": lambda: world.jobs(now),
+            "pulse": lambda: world.pulse(now, HV01, [self.vm, self.other]),
+            "shown": lambda: world.shown(now, HV01),
+            "known": lambda: world.known(now, HV01),
+            "site": lambda: world.site(now),
+            "ports": lambda: world.ports(now, HV01, [self.vm, self.other]),
+            "models": lambda: world.models(now, [self.vm, self.other]),
+            "reread": lambda: world.reread(now, Reread.VM, self.vm, now),
+            "put_ports": lambda: world.put_ports(now, self.vm, self.repair(), self.expected()),
+            "put_models": lambda: world.put_models(now, self.vm, self.repair(), self.expected()),
+            "clear": lambda: world.clear(now, self.vm, self.expected()),
+            "stop": lambda: world.stop(now, world.state.open[0].id, now),
         }
-        if call == "stop_job" and not world.state.open:
+        if call in ("stop_job", "stop") and not world.state.open:
             world.start_move(now, MoveOrder(self.vm, *START))
         return acts[call]()
 
-    def repair(self) -> Repair:
+    def repair(self, vlan: int = 77) -> Repair:
         nic = self.world.state.vms[self.vm].nics[0]
         rules = tuple(Acl("Allow", "Outbound", weight) for weight in (1, 2, 3))
-        return Repair(HV01, (AdapterRepair(nic.id, vlan=77, acls=rules),))
+        return Repair(HV01, (AdapterRepair(nic.id, vlan=vlan, acls=rules),))
+
+    def expected(self) -> Expected:
+        return Expected(HV01, self.now + 60)
 
     def puts_back(self, **wanted: Any) -> Adapter:
         """A repair whose answer is lost, and the adapter after it."""
@@ -511,7 +529,7 @@ def test_a_fault_of_another_host_affects_no_call(line: Line, call: str):
     line.ask(call)
 
 
-@pytest.mark.parametrize("call", [call for call in CALLS if call != "observe"])
+@pytest.mark.parametrize("call", [call for call in CALLS if call not in ("observe", *HOSTLESS)])
 def test_a_fault_of_a_host_affects_every_kind_of_call_about_the_host(line: Line, call: str):
     line.world.add_fault(Fault(call, "refused", host=HV01.upper()))
 
@@ -540,6 +558,93 @@ def test_no_fault_is_used_up_while_vmm_is_down(line: Line):
 
     with pytest.raises(VmmRefused):
         line.ask("refresh")
+
+
+@pytest.mark.parametrize("call", ["pulse", "shown", "ports", "put_ports"])
+def test_a_call_to_a_host_meets_its_fault_unless_the_host_is_down(line: Line, call: str):
+    line.world.add_fault(Fault(call, "refused"))
+    line.world.down(line.now, "vmm", 60)
+    line.world.down(line.now, "hv01", 10)
+    with pytest.raises(VmmUnavailable):
+        line.ask(call)
+
+    line.now += 20
+
+    with pytest.raises(VmmRefused):
+        line.ask(call)
+    line.ask(call)
+
+
+@pytest.mark.parametrize("call", ["ports", "models"])
+def test_half_an_answer_about_one_half_of_networks_omits_the_second_half(line: Line, call: str):
+    line.world.add_fault(Fault(call, "half"))
+
+    assert list(line.ask(call)) == [line.vm]
+    assert list(line.ask(call)) == [line.vm, line.other]
+
+
+@pytest.mark.parametrize(("how", "ended"), [("timeout_before", 0), ("timeout_after", 1)])
+def test_a_re_read_without_an_answer_may_or_may_not_have_begun(line: Line, how: Any, ended: int):
+    line.world.add_fault(Fault("reread", how))
+    with pytest.raises(VmmUnavailable):
+        line.ask("reread")
+
+    assert len(line.world.state.rereads) == ended
+
+
+@pytest.mark.parametrize(
+    ("how", "network"),
+    [("half", (77, 3)), ("timeout_after", (77, 5)), ("timeout_before", (10, 2))],
+)
+def test_ports_without_an_answer_may_be_put_back_by_half(line: Line, how: Any, network: Any):
+    line.world.add_fault(Fault("put_ports", how))
+    with pytest.raises(VmmUnavailable):
+        line.ask("put_ports")
+
+    assert line.network() == network
+
+
+def test_a_delayed_change_that_arrives_after_its_deadline_does_nothing(line: Line):
+    for delay in (59, 61):
+        line.world.add_fault(Fault("put_ports", "delayed", delay=delay))
+    for vlan in (77, 88):
+        with pytest.raises(VmmUnavailable):
+            line.world.put_ports(line.now, line.vm, line.repair(vlan), line.expected())
+
+    line.world.advance(line.now + 61)
+
+    assert line.network()[0] == 77
+
+
+# --- slow and hanging servers -------------------------------------------------------------------
+
+
+def test_a_story_in_which_servers_are_slow_and_hang_is_played(story: Teller):
+    document = story.plays(
+        ASK,
+        'do = "slow"\nvmm = true\ntimes = 3\nfor = "1m"',
+        'do = "hang"\nhost = "hv01"\ncall = "site"',
+        'do = "hang_reread"\nhost = "hv02"',
+    )
+
+    assert outcomes(document) == {"web01": "MOVED", "web02": "MOVED"}
+
+
+def test_a_story_slows_and_hangs_servers(line: Line):
+    stage: Any = SimpleNamespace(world=line.world)
+    line.world.state.costs = Costs(pulse=1, jobs=1)
+    one = {"vmm": False, "host": "hv01"}
+    for do, words in (
+        ("slow", {**one, "times": 3, "for": 60}),
+        ("slow", {"vmm": True, "host": None, "times": 4, "for": 60}),
+        ("hang", {**one, "call": "shown", "for": None}),
+        ("hang_reread", {"host": "hv02"}),
+    ):
+        carry_out_happening(stage, Happening(0, do, words=words), line.now)
+
+    assert (line.world.seconds("pulse", HV01), line.world.seconds("jobs")) == (3, 4)
+    assert (line.world.seconds("shown", HV01), line.world.seconds("shown", HV02)) == (math.inf, 0)
+    assert line.world.state.hosts[HV02].rereads_hang
 
 
 # --- faults, in a night -------------------------------------------------------------------------
@@ -750,6 +855,12 @@ def test_an_unknown_happening_raises_an_error(story: Teller):
         ('do = "kill"\npoint = "after"', "exactly one of them"),
         ('do = "kill"\npoint = "after"\nwrite = 0', "1 or more"),
         ('do = "down"\nfor = "1m"', "one of them"),
+        ('do = "slow"\ntimes = 2', "or vmm is slow: exactly one of them"),
+        ('do = "slow"\nhost = "hv01"\ntimes = 0', "times must be more than 0"),
+        ('do = "hang"\nhost = "hv01"\nvmm = true', "or vmm hangs: exactly one of them"),
+        ('do = "hang"\nvmm = true\nfor = 5', 'for must be a duration such as "90s", not 5'),
+        ('do = "hang"\nvmm = true\ncall = "puls"', 'Did you mean "pulse"'),
+        ('do = "fault"\ncall = "jobs"\nhow = "half"\nhost = "hv01"', "about no single host"),
         ('do = "down"\nhost = "hv01"\nvmm = true\nfor = "1m"', "one of them"),
         ('do = "down"\nvmm = false\nfor = "1m"', "one of them"),
         ('do = "down"\nvmm = "vmm02"\nfor = "1m"', "the server is vmm01"),
