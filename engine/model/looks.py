@@ -127,8 +127,8 @@ class Site:
 
 
 class Reread(StrEnum):
-    """A kind of re-read by VMM, as a job of its own. VMS: the VMs of a host (light refresh). VM: one
-    VM in full. HOST: a host's own properties; it never shows where a VM is."""
+    """A kind of re-read by VMM, as a job of its own. VMS: the VMs of a host (light refresh).
+    VM: one VM in full. HOST: a host's own properties; it never shows where a VM is."""
 
     VMS = "vms"
     VM = "vm"

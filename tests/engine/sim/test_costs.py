@@ -90,14 +90,18 @@ def test_the_vms_of_a_host_are_counted_where_hyper_v_or_vmm_has_them() -> None:
     assert [room.port.seconds(call, HV2) for call in ("shown", "known")] == [1.0, 0.5]
 
 
-def test_the_first_call_to_vmm_connects_and_a_restart_makes_the_next_one_connect_again() -> None:
+@pytest.mark.parametrize("ends", ["restart", "down"])
+def test_the_first_call_to_vmm_connects_and_so_does_the_first_after_an_outage(ends: str) -> None:
     room = Room(more=REAL)
     assert room.port.seconds("pulse", HV1) == 1.0
     room.port.pulse(HV1)
     assert room.port.seconds("jobs") == 10.5
     room.port.jobs()
     assert room.port.seconds("jobs") == 0.5
-    room.world.restart(room.now, 5)
+    if ends == "restart":
+        room.world.restart(room.now, 5)
+    else:
+        room.world.down(room.now, "vmm", 5)
     assert room.port.seconds("jobs") == 10.5
     with pytest.raises(VmmUnavailable):
         room.port.jobs()
