@@ -442,7 +442,7 @@ class Settings(toml.Table):
         """Return the policy's numbers that are not options of a request."""
         engine, waits = self.engine, self.waits
         return Rules(
-            **engine.model_dump(exclude={"lanes", "rereads", "sweep"}),
+            **engine.model_dump(exclude={"lanes", "rereads"}),
             slot_notice=waits.slot_notice,
             gap=max(3 * engine.tick, 2 * engine.sweep),
             limits={wait: getattr(waits, wait.lower()) for wait in DEFAULT_LIMITS},

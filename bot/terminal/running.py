@@ -35,7 +35,7 @@ from engine.sim import fleet_file
 from engine.sim.port import Call, Opened, SimPort, open_world
 from engine.store import queries
 from engine.store.store import Store
-from engine.stories import next_tick
+from engine.stories.next_tick import Skip, next_tick
 from engine.views import report
 from engine.views.board import stands_still
 from engine.vmm.port import VmmPort
@@ -262,15 +262,17 @@ def _step(session: Session, opened: Opened, clock: VirtualClock, watch: Watch) -
     """Step until the run cannot continue. After each step, jump to the next tick at which the world
     changes or the engine has something due."""
     watch.look()
+    skip = Skip(clock.now())
     while _goes_on(session.store, watch.run.id):
         advanced = session.engine.advance()
         watch.look()
         while watch.asked is not None:  # virtual time stops until the person has answered
             watch.listen(LOOK_EVERY)
             watch.look()
+            skip.note_change(clock.now())
         now, tick = clock.now(), session.service.settings.engine.tick
-        moments = (now,) if advanced.acted else (advanced.next_due, opened.world.next_change(now))
-        clock.jump(next_tick.next_tick(now, opened.start, tick, *moments))
+        moments = skip.moments(session.engine, opened.world, advanced, now)
+        clock.jump(next_tick(now, opened.start, tick, *moments))
 
 
 def _goes_on(store: Store, run_id: int) -> bool:

@@ -14,7 +14,7 @@ from engine.errors import (
     VmmStale,
     VmmUnavailable,
 )
-from engine.model import AttemptKind, Move, MoveState, OpenCall, Result, Rights, Wait, short
+from engine.model import AttemptKind, Look, Move, MoveState, OpenCall, Result, Rights, Wait, short
 from engine.policy.steps import (
     Call,
     CheckRights,
@@ -68,17 +68,17 @@ def begin_attempts(pen: Pen, call: Call) -> list[tuple[Move, int]]:
 
 @dataclass(frozen=True)
 class BegunCall:
-    """A call under way: its row, the step that it carries out, and its attempts."""
+    """A call under way: its row, the step or look that it carries out, and its attempts."""
 
     row: OpenCall
-    step: Call
+    step: Call | Look
     attempts: Sequence[tuple[Move, int]]
 
 
 def write_answer(pen: Pen, vmm: str, begun: BegunCall, answer: CallAnswer) -> None:
-    """Write the end of a call, and what its answer changes."""
+    """Write the end of a plan's call, and what its answer changes."""
     call, attempts = begun.step, begun.attempts
-    pen.calls.end(begun.row.id, result_of(answer.error)[0], answer.job)
+    pen.calls.end(vmm, begun.row.id, result_of(answer.error)[0], answer.job)
     match call:
         case Start():
             _write_start(pen, call, attempts[0][1], answer)
@@ -156,7 +156,8 @@ def _write_networks(
             continue
         if move.vm_id in found:
             network = found[move.vm_id]
-            pen.networks.keep(move.run, move.vm_id, role, call.host, network, begun.row.begun)
+            when = begun.row.id, begun.row.begun
+            pen.networks.keep(move.run, move.vm_id, role, call.host, network, *when)
         elif not is_baseline:
             why = str(answer.error) if answer.error else "Hyper-V does not show the VM"
             pen.moves.hold(move, Wait.HOST_DOWN, f"its network cannot be read: {why}")

@@ -14,6 +14,7 @@ from typing import Protocol
 from engine.advance.calls import CallAnswer, make
 from engine.clock import SystemClock
 from engine.errors import VmmUnavailable
+from engine.model import Look
 from engine.policy.steps import Call
 from engine.vmm.pending import PendingCalls
 from engine.vmm.port import VmmPort
@@ -29,7 +30,7 @@ class Caller(Protocol):
 
     came: Callable[[], object]
 
-    def begin(self, number: int, call: Call) -> None:
+    def begin(self, number: int, call: Call | Look) -> None:
         """Begin a call, and return without its answer."""
 
     def ended(self) -> Sequence[Answered]:
@@ -47,7 +48,7 @@ class AtOnce:
         self.came: Callable[[], object] = lambda: None
         self._answers: list[Answered] = []
 
-    def begin(self, number: int, call: Call) -> None:
+    def begin(self, number: int, call: Call | Look) -> None:
         """See ``Caller``."""
         self._answers.append((number, make(call, self.port)))
         self.came()
@@ -69,7 +70,7 @@ class Threads:
         self.came: Callable[[], object] = lambda: None
         self._calls = PendingCalls[CallAnswer](SystemClock(), lambda: self.came())
 
-    def begin(self, number: int, call: Call) -> None:
+    def begin(self, number: int, call: Call | Look) -> None:
         """See ``Caller``."""
         self._calls.begin(str(number), partial(_make, call, self.port))
 
@@ -82,7 +83,7 @@ class Threads:
         self._calls.wait(seconds=seconds)
 
 
-def _make(call: Call, port: VmmPort) -> CallAnswer:
+def _make(call: Call | Look, port: VmmPort) -> CallAnswer:
     """Make a call. A bug is logged and answered as an unknown outcome."""
     try:
         return make(call, port)

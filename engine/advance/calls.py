@@ -1,12 +1,24 @@
-"""Calls of a plan's steps: which of them may begin now, and how one is made. Writes nothing."""
+"""Calls and looks: which of them may begin now, and how one is made. Writes nothing."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from engine.errors import VmmError
-from engine.model import CHANGING, CallKind, Network, OpenCall
+from engine.model import (
+    CHANGING,
+    Body,
+    CallKind,
+    Expected,
+    Look,
+    Network,
+    OpenCall,
+    PartKind,
+    Reread,
+    join_halves,
+)
 from engine.policy.steps import (
     KIND_OF,
     Call,
@@ -29,12 +41,13 @@ _URGENCY = (StopJob, PutBack, ReadNetworks, Dismiss, RefreshVm, CheckRights, Sav
 
 @dataclass(frozen=True)
 class CallAnswer:
-    """Result of a call: networks by VM id, a job id, the reason for missing rights, or an error of
-    the port."""
+    """Result of a call: networks by VM id, a job id, the reason for missing rights, the answer to
+    a look, or an error of the port."""
 
     networks: Mapping[str, Network] | None = None
     job: str | None = None
     why: str | None = None
+    body: Body | None = None
     error: VmmError | None = None
 
 
@@ -43,18 +56,42 @@ def in_order(calls: Sequence[Call]) -> list[Call]:
     return sorted(calls, key=lambda call: _URGENCY.index(type(call)))
 
 
-def key_of(call: Call) -> tuple[CallKind, tuple[int, ...], tuple[str, ...]]:
-    """Subject of a call: two calls of a plan with equal keys are the same."""
+def key_of(call: Call | Look) -> object:
+    """Subject of a call or look: two with equal keys are the same."""
+    if isinstance(call, Look):
+        return call.key
     return KIND_OF[type(call)], tuple(m.id for m in moves_of(call)), hosts_of(call)
+
+
+_LOOKS = frozenset(map(str, PartKind))
+
+
+@dataclass(frozen=True)
+class Caps:
+    """Calls that may be open at a time: ``calls`` of a plan, ``inventory`` questions to VMM's
+    database, ``rereads``, and looks at hosts, of which ``silent`` to hosts that did not answer."""
+
+    calls: int
+    inventory: int = 2
+    rereads: int = 4
+    hosts: int = 16
+    silent: int = 4
+
+
+_GROUPS: Mapping[str, str] = {
+    "site": "inventory", "known": "inventory", "shown": "hosts", "pulse": "hosts",
+    "vms": "rereads", "vm": "rereads", "host": "rereads",
+}  # fmt: skip
 
 
 @dataclass
 class Lanes:
-    """Room for calls. At most ``at_most`` calls are open at a time, at most one that changes
-    something on each host, and none that repeats another."""
+    """Room for calls. Calls of a plan: at most one that changes something on each host, and none
+    that repeats another. ``silent``: hosts that did not answer last, case folded."""
 
     open: Sequence[OpenCall]
-    at_most: int
+    caps: Caps
+    silent: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         self.held = {host.casefold() for c in self.open if c.changes for host in c.hosts}
@@ -62,7 +99,32 @@ class Lanes:
         self.checked = {
             h.casefold() for c in self.open if c.kind is CallKind.RIGHTS for h in c.hosts
         }
-        self.room = self.at_most - len(self.open)
+        self.asked = {(str(c.kind), (c.hosts or ("",))[0].casefold()) for c in self.open}
+        looks = [kind for kind in (str(c.kind) for c in self.open) if kind in _LOOKS]
+        self.groups = Counter(_GROUPS[kind] for kind in looks if kind in _GROUPS)
+        self.groups["silent"] = sum(
+            c.hosts[0].casefold() in self.silent
+            for c in self.open
+            if _GROUPS.get(str(c.kind)) == "hosts"
+        )
+        self.room = self.caps.calls - (len(self.open) - len(looks))
+
+    def admit_look(self, look: Look) -> bool:
+        """Return whether the look may begin now; it then takes its lane."""
+        name, group = look.name.casefold(), _GROUPS.get(str(look.kind))
+        is_changing = CallKind(str(look.kind)) in CHANGING
+        if (str(look.kind), name) in self.asked or (is_changing and name in self.held):
+            return False
+        groups = [group] if group else []
+        if group == "hosts" and name in self.silent:
+            groups.append("silent")
+        if any(self.groups[one] >= getattr(self.caps, one) for one in groups):
+            return False
+        self.groups.update(groups)
+        self.asked.add((str(look.kind), name))
+        if is_changing:
+            self.held.add(name)
+        return True
 
     def admit(self, call: Call) -> Call | None:
         """Return the call, without moves that an open call of this kind covers, if it may begin
@@ -86,7 +148,7 @@ class Lanes:
         return call if left else None
 
 
-def make(call: Call, port: VmmPort) -> CallAnswer:
+def make(call: Call | Look, port: VmmPort) -> CallAnswer:
     """Make one call. Errors of the port become answers; other exceptions are bugs and pass."""
     try:
         return _ask(call, port)
@@ -94,20 +156,54 @@ def make(call: Call, port: VmmPort) -> CallAnswer:
         return CallAnswer(error=error)
 
 
-def _ask(call: Call, port: VmmPort) -> CallAnswer:
+def _ask(call: Call | Look, port: VmmPort) -> CallAnswer:
     match call:
+        case Look():
+            return _look(call, port)
         case SaveBaselines() | ReadNetworks():
-            return CallAnswer(networks=port.networks(call.host, [m.vm_id for m in call.moves]))
+            return CallAnswer(networks=_networks(call, port))
         case PutBack():
-            port.repair_network(call.move.vm_id, call.repair)
+            _put_back(call, port)
         case CheckRights():
             return CallAnswer(why=port.rights(call.host))
         case StopJob():
-            port.stop_job(call.job)
+            port.stop(call.job, call.not_after)
         case Dismiss():
-            port.dismiss(call.move.vm_id)
+            port.clear(call.move.vm_id, Expected(call.host, call.not_after))
         case RefreshVm():
-            port.refresh(call.move.vm_id)
+            port.reread(Reread.VM, call.move.vm_id, call.not_after)
         case Start():
             return CallAnswer(job=port.start_move(call.order))
     return CallAnswer()
+
+
+def _networks(call: SaveBaselines | ReadNetworks, port: VmmPort) -> Mapping[str, Network]:
+    ports = port.ports(call.host, [move.vm_id for move in call.moves])
+    models = port.models(list(ports)) if ports else {}
+    return {id_: join_halves(one, models.get(id_, Network())) for id_, one in ports.items()}
+
+
+def _put_back(call: PutBack, port: VmmPort) -> None:
+    """Restore Hyper-V's half first: it must not wait for VMM, nor fail with it."""
+    vm_id, repair = call.move.vm_id, call.repair
+    if any(one.is_port for one in repair.adapters):
+        port.put_ports(vm_id, repair, Expected(repair.host, call.host_not_after))
+    if any(one.is_modelled for one in repair.adapters):
+        port.put_models(vm_id, repair, Expected(repair.host, call.not_after))
+
+
+def _look(look: Look, port: VmmPort) -> CallAnswer:
+    match look.kind:
+        case PartKind.JOBS:
+            return CallAnswer(body=port.jobs(look.ids))
+        case PartKind.SITE:
+            return CallAnswer(body=port.site())
+        case PartKind.KNOWN:
+            return CallAnswer(body=port.known(look.name))
+        case PartKind.SHOWN:
+            return CallAnswer(body=port.shown(look.name))
+        case PartKind.PULSE:
+            return CallAnswer(body=port.pulse(look.name, look.ids))
+        case PartKind.VMS | PartKind.VM | PartKind.HOST:
+            what = Reread(str(look.kind))
+            return CallAnswer(job=port.reread(what, look.name, look.not_after))

@@ -13,22 +13,23 @@ one's calls. Every write checks the fence, so that an engine that was replaced w
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 from engine.advance.answers import BegunCall
 from engine.advance.callers import AtOnce, Caller, Threads
-from engine.advance.calls import in_order
-from engine.advance.open_calls import OpenCalls, keys_of
+from engine.advance.calls import in_order, key_of
+from engine.advance.open_calls import OpenCalls
 from engine.advance.row_steps import write_row_step
 from engine.clock import Clock, VirtualClock
 from engine.errors import Overtaken, VmmError
 from engine.language.sentence import Quote, say
-from engine.model import Fleet, MoveState, RunRecord, Wait
+from engine.model import Fleet, Look, MoveState, PartKind, RunRecord, Wait
 from engine.policy.facts import Facts
+from engine.policy.looking import is_looked_at, looks_due, next_look
 from engine.policy.plan import LIVING, plan
-from engine.policy.runs import rereading
 from engine.policy.steps import Call, Hold, Plan, Step
 from engine.settings import Settings
 from engine.store import queries
@@ -39,6 +40,8 @@ from engine.vmm.port import VmmPort
 
 log = logging.getLogger(__name__)
 
+AT_ONCE = 3
+"""Times that the same call or look is made at one moment, at most."""
 TICK = "tick"  # cause of all changes by a step of the engine
 
 
@@ -54,12 +57,10 @@ class Advanced:
 
 @dataclass(frozen=True)
 class _Step:
-    """One look and one plan. ``left``: calls of the plan could not begin. ``ended``: calls that
-    ended at once."""
+    """One plan. ``ended``: subjects of the calls and looks of the plan that ended at once."""
 
     done: Advanced
-    left: bool = False
-    ended: Sequence[BegunCall] = ()
+    ended: Sequence[object] = ()
 
 
 class Engine:
@@ -84,16 +85,20 @@ class Engine:
         if caller is None:
             caller = AtOnce(port) if isinstance(clock, VirtualClock) else Threads(port)
         self.calls = OpenCalls(store, vmm, caller, settings, self._writing)
-        self.sweep = settings.engine.sweep
-        self.rereads = min(settings.engine.rereads, max(1, settings.vmm.sessions // 2))
+        self.patience = settings.vmm.patience
         self._advancing = Advancing(store)
         self._fence: Fence | None = None
+        self._before: Fleet | None = None  # of the last plan
+        self._since, self._since_at, self._looked = 0, 0.0, False
 
     def take_over(self) -> None:
         """Become the only engine of this database. Raises ``StoreLocked``. Calls that an earlier
         engine left open are closed by the next :meth:`advance`."""
         self._fence = self._advancing.acquire(self.vmm, self.clock.now())
+        self._before = queries.fleet(self.store, self.vmm)
+        self._since_at, self._looked = self.clock.now(), False
         with self._writing() as pen:
+            self._since = pen.calls.newest(self.vmm)
             pen.event(
                 "engine.started", f"The engine of {self.vmm} started (epoch {self._fence.epoch})."
             )
@@ -110,15 +115,34 @@ class Engine:
         self.calls.take_answers()
 
     def look(self) -> Fleet:
-        """Observe all hosts and store the result for names and views. Raises ``VmmUnavailable``."""
-        known = queries.fleet(self.store, self.vmm)
-        hosts = [h.name for h in known.hosts] if known else []
-        fleet = self.port.observe(hosts=hosts)
-        if not known:
-            fleet = self.port.observe(hosts=[h.name for h in fleet.hosts])
+        """Ask for everything, and wait for it, but not for silent hosts. Raises ``VmmError`` if VMM
+        itself does not answer."""
+        for kind in (PartKind.SITE, PartKind.JOBS):
+            self._ask_and_wait([Look(kind)])
+            if kind in {key for key, _ in self.calls.parts.errors}:
+                raise self.calls.parts.errors[kind, ""]
+        hosts = [host.name for host in self.calls.parts.fleet().hosts]
+        self._ask_and_wait([Look(k, h) for h in hosts for k in (PartKind.KNOWN, PartKind.SHOWN)])
+        return self.calls.parts.fleet()
+
+    def _ask_and_wait(self, looks: Sequence[Look]) -> None:
+        """Make these looks, as many at a time as may be, and wait for the answers."""
+        left = list(looks)
+        patience = self.patience
+        while left:
+            begun = self._begin((), left)
+            self.calls.make(begun)
+            left = [look for look in left if look not in {one.step for one in begun}]
+            began = self.clock.monotonic()
+            self.calls.caller.wait(patience)
+            patience = max(0.0, patience - (self.clock.monotonic() - began))
+            if not self.calls.take_answers() and patience <= 0.0:
+                return
+
+    def _begin(self, calls: Sequence[Call], looks: Sequence[Look]) -> list[BegunCall]:
+        assert self._fence is not None
         with self._writing() as pen:
-            pen.keep_fleet(fleet)
-        return fleet
+            return self.calls.begin(pen, self._fence.epoch, calls, looks)
 
     def advance(self) -> Advanced:
         """Make one step for this VMM server. Idempotent: an unchanged world changes nothing."""
@@ -138,63 +162,101 @@ class Engine:
             return Advanced(False, self.clock.now() + 3 * self.rules.tick, error)
 
     def _advance(self) -> Advanced:
-        """Advance until nothing more can be done at this moment: calls that end at once make room
-        for others of the same plan, which is then made anew."""
-        acted, made = False, set[object]()
+        """Advance until nothing more can be done at this moment: answers that come at once may
+        allow more, so the plan is made anew."""
+        acted, times = False, Counter[object]()
         while True:
             step = self._step()
             acted = acted or step.done.acted
-            keys = keys_of(step.ended)
-            if not step.left or not keys - made:
+            times.update(step.ended)
+            if not step.ended or all(times[key] > AT_ONCE for key in step.ended):
                 return replace(step.done, acted=acted)
-            made |= keys
 
     def _step(self) -> _Step:
         acted = bool(self.calls.take_answers())
         now = self.clock.now()
         self.calls.give_up(now)
         living = [r for r in queries.records(self.store, self.vmm) if r.run.state in LIVING]
-        if not living:
-            return _Step(self._idle())
         self.calls.close_interrupted(living, now)
-        last = queries.fleet(self.store, self.vmm)
-        facts = self._facts(last)
-        reread = rereading.due(living, last, self.clock.now(), self.rereads)
-        fleet = self._observe(living, last, reread=reread)
+        facts = self._facts()
+        self._look_round(living, facts)
+        fleet = self.calls.parts.fleet()
+        error = self.calls.parts.errors.get((PartKind.JOBS, ""))
+        if living and error is not None:
+            raise error
+        if not living:
+            return _Step(Advanced(acted, self._earliest(next_look((), facts, fleet, self.rules))))
+        if not self._has_looked(living, facts, fleet):
+            return _Step(Advanced(acted, self._earliest(now + self.rules.tick)))
         looked_for = {r.run.id for r in living}
         everything = queries.records(self.store, self.vmm)
-        # A run that was requested during the observation is planned after the next one.
+        # A run that was requested during the looks is planned after the next ones.
         records = tuple(r for r in everything if r.run.id in looked_for)
+        facts = replace(facts, calls=queries.open_calls(self.store, self.vmm))
         made = plan(records, fleet, self.clock.now(), self.rules, facts)
-        if made.refresh:
-            fleet = self._observe(living, fleet, refresh=made.refresh)
-            made = plan(records, fleet, self.clock.now(), self.rules, facts)
-        begun = self._write(records, fleet, made.steps)
+        begun = self._write(records, fleet, made)
         self.calls.make(begun)
         ended = self.calls.take_answers()
         notes = any(_changes(step) for step in made.steps if not isinstance(step, Call))
-        wanted = sum(isinstance(step, Call) for step in made.steps)
+        calls = any(not isinstance(one.step, Look) for one in begun)
         return _Step(
-            Advanced(acted or notes or bool(begun), self._next_due(living, fleet, made)),
-            left=len(begun) < wanted,
-            ended=ended,
+            Advanced(acted or notes or calls, self._earliest(now + self.rules.sweep, made.due)),
+            ended=[key_of(one.step) for one in ended],
         )
 
-    def _write(
-        self, records: Sequence[RunRecord], fleet: Fleet, steps: Sequence[Step]
-    ) -> list[BegunCall]:
-        """Write all row steps, and the calls that may begin now, in one transaction."""
+    def _look_round(self, living: Sequence[RunRecord], facts: Facts) -> None:
+        """Begin the looks that are due. Answers that come at once may make others due."""
+        for _ in range(AT_ONCE):
+            fleet = self.calls.parts.fleet()
+            looks = looks_due(living, facts, fleet, self.clock.now(), self.rules)
+            if not looks:
+                return
+            self.calls.make(self._begin((), [self._with_rereads(look) for look in looks]))
+            if not self.calls.take_answers():
+                return
+
+    def _with_rereads(self, look: Look) -> Look:
+        """Let a look at VMM's jobs ask for those of our re-reads, too."""
+        if look.kind is not PartKind.JOBS:
+            return look
+        return replace(look, ids=(*look.ids, *self.calls.jobs_of_rereads()))
+
+    def _has_looked(self, living: Sequence[RunRecord], facts: Facts, fleet: Fleet) -> bool:
+        """Tell whether all that the first plan needs was asked since this engine took over. It does
+        not wait for hosts longer than ``patience``."""
+        if self._looked:
+            return True
+        is_late = self.clock.now() - self._since_at >= self.patience
+        self._looked = is_late or is_looked_at(living, facts, fleet, self._since, self.rules)
+        return self._looked
+
+    def _earliest(self, *dues: float | None) -> float | None:
+        known = [at for at in (*dues, self.calls.next_deadline()) if at is not None]
+        return min(known, default=None)
+
+    def next_look(self, since: float) -> float | None:
+        """Return when the next regular look is due whose part was answered before ``since``, while
+        runs are unfinished; ``None``: all were answered later. For virtual time, which skips."""
+        records = queries.records(self.store, self.vmm)
+        living = [r for r in records if r.run.state in LIVING]
+        fleet = self.calls.parts.fleet()
+        return next_look(living, self._facts(), fleet, self.rules, since)
+
+    def _write(self, records: Sequence[RunRecord], fleet: Fleet, made: Plan) -> list[BegunCall]:
+        """Write all row steps, and the calls and looks that may begin now, in one transaction."""
         assert self._fence is not None
         runs = {r.run.id: r for r in records}
-        calls = in_order([step for step in steps if isinstance(step, Call)])
+        calls = in_order([step for step in made.steps if isinstance(step, Call)])
+        until = self.clock.now() + fleet.ahead + self.rules.start_window
+        looks = [replace(self._with_rereads(look), not_after=until) for look in made.looks]
         with self._writing() as pen:
             pen.expect(records)
             pen.keep_beat(self.vmm)
-            pen.keep_fleet(fleet)
-            for step in steps:
+            for step in made.steps:
                 if not isinstance(step, Call):
                     write_row_step(pen, step, runs)
-            return self.calls.begin(pen, self._fence.epoch, calls)
+            self._before = fleet
+            return self.calls.begin(pen, self._fence.epoch, calls, looks)
 
     def _hold_all(self, error: VmmError) -> bool:
         """Hold all moves that are not in flight while VMM cannot be used. Return whether any hold
@@ -202,8 +264,7 @@ class Engine:
         news = False
         with self._writing() as pen:
             pen.keep_beat(self.vmm)
-            last = queries.fleet(self.store, self.vmm)
-            seen = last.at if last else None
+            seen = self._before.answered_at if self._before else None
             for record in queries.records(self.store, self.vmm):
                 for entry in record.moves if record.run.state in LIVING else ():
                     if entry.move.state in (MoveState.PENDING, MoveState.RESTORING):
@@ -212,42 +273,10 @@ class Engine:
                         pen.moves.hold(entry.move, Wait.VMM_DOWN, text, seen)
         return news
 
-    def _idle(self) -> Advanced:
-        """Observe at most once per sweep while there is nothing to do, to keep names up to date."""
-        now = self.clock.now()
-        known = queries.fleet(self.store, self.vmm)
-        if known is None or now - known.at >= self.sweep:
-            self.look()
-            return Advanced(False, now + self.sweep)
-        return Advanced(False, known.at + self.sweep)
-
     def _writing(self) -> AbstractContextManager[Pen]:
         return writing(self.store, self.clock.now(), self._fence, cause=TICK)
 
-    def _observe(
-        self,
-        living: Sequence[RunRecord],
-        last: Fleet | None,
-        refresh: Sequence[str] = (),
-        reread: Sequence[str] = (),
-    ) -> Fleet:
-        hosts = dict.fromkeys((*_hosts_to_ask(living, last), *self._doubtful_hosts(living)))
-        jobs = [a.job for r in living for m in r.moves for a in m.attempts if a.open and a.job]
-        seen = self.port.observe(
-            hosts=list(hosts), jobs=jobs, refresh=list(refresh), reread=list(reread)
-        )
-        return rereading.keep_last_reads(seen, last, (*refresh, *reread))
-
-    def _doubtful_hosts(self, living: Sequence[RunRecord]) -> list[str]:
-        """Hosts that may hold VMs of starts without an observed end, and VMs whose location is
-        unknown."""
-        wanted = {m.move.vm_id for r in living for m in r.moves if not m.move.over}
-        lost = queries.lost_attempts(self.store, self.vmm)
-        hosts = [h for a in lost for h in (a.source, a.destination) if h]
-        unknown = queries.doubts(self.store, self.vmm)
-        return hosts + [h for d in unknown if d.vm_id in wanted for h in d.hosts]
-
-    def _facts(self, last: Fleet | None) -> Facts:
+    def _facts(self) -> Facts:
         return Facts(
             lost=queries.lost_attempts(self.store, self.vmm),
             unknown=queries.doubts(self.store, self.vmm),
@@ -255,46 +284,11 @@ class Engine:
             calls=queries.open_calls(self.store, self.vmm),
             rights={r.host.casefold(): r for r in queries.rights(self.store, self.vmm)},
             verdicts=queries.verdicts(self.store, self.vmm),
-            before=last,
+            before=self._before,
             beat=queries.beat(self.store, self.vmm),
         )
-
-    def _next_due(self, living: Sequence[RunRecord], fleet: Fleet, made: Plan) -> float | None:
-        """The earliest of the plan's deadline, the next pass over the hosts and the next sweep."""
-        due = [fleet.at + self.sweep]
-        due += [at for at in (made.due, self.calls.next_deadline()) if at is not None]
-        for record in living:
-            for name in (*record.run.sources, *record.run.destinations):
-                host = fleet.host(name)
-                if host is not None and host.tries:
-                    again = rereading.next_try(host, record.run.options)
-                elif host is not None and host.refreshed_at is not None:
-                    again = host.refreshed_at + record.run.options.pass_
-                else:
-                    continue
-                # A host that is being read, or waits for its turn, is looked at in the next tick.
-                due.append(again if again > fleet.at else fleet.at + self.rules.tick)
-        return min(due)
-
-
-# --- observations -------------------------------------------------------------------------------
 
 
 def _changes(step: Step) -> bool:
     """Tell whether this step is more than a hold for the same reason as before."""
     return not (isinstance(step, Hold) and step.move.wait is step.wait)
-
-
-def _hosts_to_ask(living: Sequence[RunRecord], last: Fleet | None) -> list[str]:
-    """The hosts of all runs, and the sources and last VMM hosts of their unfinished moves."""
-    names: dict[str, str] = {}
-    for record in living:
-        for name in (*record.run.sources, *record.run.destinations):
-            names.setdefault(name.casefold(), name)
-        for entry in record.moves:
-            vm = last.vm(entry.move.vm_id) if last and not entry.move.over else None
-            if vm is not None and vm.vmm_host:
-                names.setdefault(vm.vmm_host.casefold(), vm.vmm_host)
-            if not entry.move.over:
-                names.setdefault(entry.move.source.casefold(), entry.move.source)
-    return list(names.values())

@@ -14,9 +14,19 @@ from dataclasses import replace
 
 from engine.advance.answers import BegunCall, begin_attempts, write_answer
 from engine.advance.callers import Answered, Caller
-from engine.advance.calls import CallAnswer, Lanes, key_of
+from engine.advance.calls import CallAnswer, Caps, Lanes
+from engine.advance.looks import Parts
 from engine.errors import VmmUnavailable
-from engine.model import MIGRATIONS, CallKind, OpenCall, Result, RunRecord
+from engine.model import (
+    MIGRATIONS,
+    REREADS,
+    CallKind,
+    Look,
+    OpenCall,
+    PartKind,
+    Result,
+    RunRecord,
+)
 from engine.policy.steps import KIND_OF, Call, Start, hosts_of, moves_of
 from engine.settings import Settings
 from engine.store import queries
@@ -35,7 +45,12 @@ def limits_of(settings: Settings) -> Mapping[CallKind, float]:
     limits = dict.fromkeys(CallKind, 2 * vmm.limit_change)
     limits |= dict.fromkeys((CallKind.BASELINE, CallKind.READING), 2 * vmm.limit_read)
     limits |= {CallKind.RIGHTS: vmm.limit_quick, CallKind.STOP: vmm.limit_quick}
+    limits |= {CallKind(str(kind)): vmm.limit_read for kind in PartKind}
+    limits |= {CallKind(str(kind)): vmm.limit_reread for kind in REREADS}
     return {kind: seconds + _MARGIN for kind, seconds in limits.items()}
+
+
+_REREADS = frozenset(CallKind(str(kind)) for kind in REREADS)
 
 
 class OpenCalls:
@@ -46,16 +61,25 @@ class OpenCalls:
         self, store: Store, vmm: str, caller: Caller, settings: Settings, writing: Writing
     ) -> None:
         self.store, self.vmm, self.caller, self._writing = store, vmm, caller, writing
-        self._at_most = min(settings.engine.lanes, settings.vmm.sessions)
+        self.parts = Parts(store, vmm)
+        sessions = settings.vmm.sessions
+        rereads = min(settings.engine.rereads, max(1, sessions // 2))
+        calls = min(settings.engine.lanes, sessions)
+        self._caps = Caps(calls, max(1, sessions // 4), rereads)
         self._limits, self._window = limits_of(settings), settings.engine.start_window
         self._begun: dict[int, BegunCall] = {}
         self._late: dict[int, BegunCall] = {}  # given up, but still running
+        self._jobs: dict[int, str] = {}  # VMM's jobs of re-reads, by number of the call
 
-    def begin(self, pen: Pen, epoch: int, calls: Sequence[Call]) -> list[BegunCall]:
-        """Write those of ``calls`` that may begin now, with their attempts. ``make`` makes them."""
-        lanes = Lanes(queries.open_calls(self.store, self.vmm), self._at_most)
+    def begin(
+        self, pen: Pen, epoch: int, calls: Sequence[Call], looks: Sequence[Look]
+    ) -> list[BegunCall]:
+        """Write those calls and looks that may begin now. ``make`` makes them."""
+        silent = frozenset(h.name.casefold() for h in self.parts.fleet().hosts if h.seen_at is None)
+        lanes = Lanes(queries.open_calls(self.store, self.vmm), self._caps, silent)
         admitted = [call for one in calls if (call := lanes.admit(one)) is not None]
-        return [self._write(pen, epoch, call) for call in admitted]
+        begun = [self._write(pen, epoch, call) for call in admitted]
+        return begun + [self._write_look(pen, epoch, k) for k in looks if lanes.admit_look(k)]
 
     def _write(self, pen: Pen, epoch: int, call: Call) -> BegunCall:
         attempts = begin_attempts(pen, call)
@@ -71,8 +95,23 @@ class OpenCalls:
             deadline=pen.now + self._limits[kind],
             not_after=call.order.not_after if isinstance(call, Start) else None,
         )
-        number = pen.calls.begin(self.vmm, row)
-        return BegunCall(replace(row, id=number), call, attempts)
+        return BegunCall(replace(row, id=pen.calls.begin(self.vmm, row)), call, attempts)
+
+    def _write_look(self, pen: Pen, epoch: int, look: Look) -> BegunCall:
+        kind = CallKind(str(look.kind))
+        is_reread = look.kind in REREADS
+        row = OpenCall(
+            id=0,
+            kind=kind,
+            hosts=(look.name,) if look.name else (),
+            moves=(),
+            attempts=(),
+            epoch=epoch,
+            begun=pen.now,
+            deadline=pen.now + self._limits[kind],
+            not_after=look.not_after if is_reread else None,
+        )
+        return BegunCall(replace(row, id=pen.calls.begin(self.vmm, row)), look, ())
 
     def make(self, calls: Sequence[BegunCall]) -> None:
         """Begin calls that are written."""
@@ -82,7 +121,8 @@ class OpenCalls:
 
     def take_answers(self) -> list[BegunCall]:
         """Write all answers that have come, each in its own transaction. Return their calls."""
-        return [one for each in self.caller.ended() if (one := self._take(each)) is not None]
+        ended = [one for each in self.caller.ended() if (one := self._take(each)) is not None]
+        return ended + self._end_rereads()
 
     def _take(self, answered: Answered) -> BegunCall | None:
         number, answer = answered
@@ -90,16 +130,47 @@ class OpenCalls:
         if late is not None:
             self._keep_job(late, answer)
             return None
-        begun = self._begun.pop(number)
+        begun = self._begun[number]
         with self._writing() as pen:
-            write_answer(pen, self.vmm, begun, answer)
+            if begun.row.kind in _REREADS and answer.job is not None:
+                self._jobs[number] = answer.job
+                pen.calls.note_job(self.vmm, number, answer.job)
+                return None  # open until VMM's job has ended
+            self._end(pen, begun, answer)
         return begun
+
+    def _end(self, pen: Pen, begun: BegunCall, answer: CallAnswer) -> None:
+        del self._begun[begun.row.id]
+        if not isinstance(begun.step, Look):
+            write_answer(pen, self.vmm, begun, answer)
+            return
+        self.parts.take(pen, begun.step, begun.row, answer)
+        pen.calls.drop(self.vmm, begun.row.id)
+
+    def _end_rereads(self) -> list[BegunCall]:
+        """End the re-reads whose jobs VMM shows as ended."""
+        ended = []
+        for number, job in list(self._jobs.items()):
+            is_over, found = self.parts.ended_job(job)
+            begun = self._begun[number]
+            if not is_over or not isinstance(begun.step, Look):
+                continue
+            with self._writing() as pen:
+                self.parts.end_reread(pen, begun.step, begun.row, found)
+                pen.calls.drop(self.vmm, number)
+            del self._jobs[number], self._begun[number]
+            ended.append(begun)
+        return ended
+
+    def jobs_of_rereads(self) -> tuple[str, ...]:
+        """VMM's jobs of the re-reads under way."""
+        return tuple(self._jobs.values())
 
     def _keep_job(self, late: BegunCall, answer: CallAnswer) -> None:
         if not isinstance(late.step, Start) or answer.job is None:
             return
         with self._writing() as pen:
-            pen.calls.end(late.row.id, Result.LOST, answer.job)
+            pen.calls.end(self.vmm, late.row.id, Result.LOST, answer.job)
             pen.attempts.issue(late.step.move, late.row.attempts[0], answer.job)
 
     def give_up(self, now: float) -> None:
@@ -107,12 +178,12 @@ class OpenCalls:
         for number, begun in list(self._begun.items()):
             if now <= begun.row.deadline:
                 continue
-            del self._begun[number]
-            self._late[number] = begun
+            if self._jobs.pop(number, None) is None:
+                self._late[number] = begun
             waited = round(now - begun.row.begun)
             error = VmmUnavailable(f"There was no answer within {waited} s")
             with self._writing() as pen:
-                write_answer(pen, self.vmm, begun, CallAnswer(error=error))
+                self._end(pen, begun, CallAnswer(error=error))
 
     def close_interrupted(self, records: Sequence[RunRecord], now: float) -> None:
         """End calls of earlier engines that cannot act any more, and their attempts. What they were
@@ -120,6 +191,7 @@ class OpenCalls:
         happened is observed."""
         foreign = [c for c in queries.open_calls(self.store, self.vmm) if c.id not in self._begun]
         over = [c for c in foreign if not c.changes or now > c.begun + self._window]
+        looks = [c for c in over if str(c.kind) in set(PartKind)]
         acting = {a for c in foreign if c not in over for a in c.attempts}
         acting |= {a for begun in self._begun.values() for a in begun.row.attempts}
         cut = [
@@ -133,7 +205,9 @@ class OpenCalls:
             return
         with self._writing() as pen:
             for call in over:
-                pen.calls.end(call.id, Result.STALE)
+                pen.calls.end(self.vmm, call.id, Result.STALE)
+            for call in looks:
+                pen.calls.drop(self.vmm, call.id)
             for move, attempt in cut:
                 said = "The engine ended during the call"
                 pen.attempts.end(move, attempt.id, attempt.kind, Result.STALE, said)
@@ -144,8 +218,3 @@ class OpenCalls:
         open_calls = queries.open_calls(self.store, self.vmm)
         ends = (c.deadline if c.id in self._begun else c.begun + self._window for c in open_calls)
         return min(ends, default=None)
-
-
-def keys_of(calls: Sequence[BegunCall]) -> set[object]:
-    """Subjects of these calls; see ``key_of``."""
-    return {key_of(one.step) for one in calls}

@@ -10,12 +10,19 @@ All values are frozen and do no I/O. Conventions:
 
 from __future__ import annotations
 
+from engine.model.ages import HYPERV as HYPERV
+from engine.model.ages import NEVER as NEVER
+from engine.model.ages import REREADS as REREADS
+from engine.model.ages import Age as Age
+from engine.model.ages import Look as Look
+from engine.model.ages import PartKind as PartKind
 from engine.model.approvals import Approval as Approval
 from engine.model.approvals import ApprovalState as ApprovalState
 from engine.model.approvals import Review as Review
 from engine.model.calls import CHANGING as CHANGING
 from engine.model.calls import CallKind as CallKind
 from engine.model.calls import OpenCall as OpenCall
+from engine.model.composition import compose as compose
 from engine.model.fleet import DOWN as DOWN
 from engine.model.fleet import Fleet as Fleet
 from engine.model.fleet import Host as Host
@@ -39,6 +46,7 @@ from engine.model.looks import Reread as Reread
 from engine.model.looks import ShownVm as ShownVm
 from engine.model.looks import Site as Site
 from engine.model.looks import VmmInventory as VmmInventory
+from engine.model.looks import Word as Word
 from engine.model.network import Acl as Acl
 from engine.model.network import Adapter as Adapter
 from engine.model.network import AdapterRepair as AdapterRepair
@@ -48,6 +56,9 @@ from engine.model.network import Repair as Repair
 from engine.model.network import classic_key as classic_key
 from engine.model.network import classic_rule as classic_rule
 from engine.model.network import guards_of as guards_of
+from engine.model.network import join_halves as join_halves
+from engine.model.parts import Body as Body
+from engine.model.parts import Part as Part
 from engine.model.runs import CHARGED as CHARGED
 from engine.model.runs import MIGRATIONS as MIGRATIONS
 from engine.model.runs import MOVE_ENDS as MOVE_ENDS

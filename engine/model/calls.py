@@ -7,7 +7,8 @@ from enum import StrEnum
 
 
 class CallKind(StrEnum):
-    """Deed of a call. BASELINE and READING read networks, RIGHTS reads our rights."""
+    """Deed of a call. BASELINE and READING read networks, RIGHTS reads our rights. From
+    JOBS on they are looks, named like their parts."""
 
     BASELINE = "baseline"
     READING = "reading"
@@ -17,20 +18,32 @@ class CallKind(StrEnum):
     DISMISS = "dismiss"
     REFRESH = "refresh"
     STOP = "stop"
+    JOBS = "jobs"
+    SITE = "site"
+    KNOWN = "known"
+    SHOWN = "shown"
+    PULSE = "pulse"
+    VMS = "vms"
+    VM = "vm"
+    HOST = "host"
 
 
-CHANGING = frozenset({CallKind.START, CallKind.RESTORE, CallKind.DISMISS, CallKind.REFRESH})
-"""Kinds of which each host has one at a time. STOP is left out: it must not queue behind a start
-that hangs, and it names a job, not a host."""
+CHANGING = frozenset(
+    {CallKind.START, CallKind.RESTORE, CallKind.DISMISS, CallKind.REFRESH}
+    | {CallKind.VMS, CallKind.HOST}
+)
+"""Kinds of which each host has one at a time. A re-read of one VM locks nothing else. STOP is left
+out: it must not queue behind a start that hangs, and it names a job, not a host."""
 
 
 @dataclass(frozen=True)
 class OpenCall:
     """A call without an answer.
 
-    ``moves`` and ``attempts`` are row ids, in the same order; reading calls have no attempts except
-    BASELINE. ``epoch``: the engine that made it. ``not_after``: the call does not act later (Unix
-    seconds on the clock of the machine that checks). At ``deadline`` the engine stops waiting.
+    ``hosts`` of a look at one VM is its id. ``moves`` and ``attempts`` are row ids, in the same
+    order; reading calls have no attempts except BASELINE. ``epoch``: the engine that made it.
+    ``not_after``: the call does not act later (Unix seconds on the clock of the machine that
+    checks). At ``deadline`` the engine stops waiting.
     """
 
     id: int
@@ -45,5 +58,5 @@ class OpenCall:
 
     @property
     def changes(self) -> bool:
-        """True if the call changes the VM or a host, so that none may run beside it."""
+        """True if the call changes or locks a host's VMs, so that none may run beside it."""
         return self.kind in CHANGING

@@ -1,11 +1,14 @@
-"""The fleet: one observation of one VMM server, with the reports of VMM and of Hyper-V."""
+"""The fleet: what is known of one VMM server, as VMM and as Hyper-V report it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from typing import Literal
+
+from engine.model.ages import NEVER, Age, PartKind
 
 
 def same_host(one: str | None, other: str | None) -> bool:
@@ -49,15 +52,16 @@ class Volume:
 
 @dataclass(frozen=True)
 class Host:
-    """One Hyper-V host in one observation.
+    """One Hyper-V host.
 
-    ``seen_at`` is the time of Hyper-V's complete answer. ``None``: the host was not asked or is
-    silent, which proves nothing. ``refreshed_at`` is the time of VMM's last refresh.
-    ``free_memory_mb``, ``volumes`` and ``switches`` are available to an arriving VM; ``None``:
-    unknown. ``rereading``: VMM re-reads the host at this moment; ``reread_failed``: a re-read ended
-    in vain since the observation before. ``tries`` counts the failed refreshes since the last
-    successful one, ``tried_at`` is the time of the latest. The engine keeps these two; ports leave
-    them alone.
+    ``seen_at`` is the time at which Hyper-V was asked for its latest complete answer. ``None``: the
+    host was not asked, or is silent, which proves nothing. ``refreshed_at`` is the time of VMM's
+    last re-read of the host. ``free_memory_mb``, ``volumes`` and ``switches`` are available to an
+    arriving VM; ``None``: unknown. ``locked``: VMM cannot re-read it, because another job locks it.
+    ``tries`` counts the failed re-reads since the last successful one, ``tried_at`` is the time of
+    the latest. ``ahead``: seconds by which the host's clock is ahead of VMFerry's, at least;
+    ``counted``: active migrations by Hyper-V's own counters; ``None``: unknown. ``moving``: VM id
+    and destination of its running migration jobs, read before the counters.
     """
 
     name: str
@@ -65,8 +69,6 @@ class Host:
     storage_limit: int = 2
     seen_at: float | None = None
     refreshed_at: float | None = None
-    rereading: bool = False
-    reread_failed: bool = False
     locked: bool = False
     error: str | None = None
     maintenance: bool = False
@@ -77,6 +79,9 @@ class Host:
     switches: tuple[str, ...] | None = None
     tried_at: float | None = None
     tries: int = 0
+    ahead: float | None = None
+    counted: int | None = None
+    moving: tuple[tuple[str, str | None], ...] = ()
 
     @property
     def slots(self) -> int:
@@ -86,7 +91,7 @@ class Host:
 
 @dataclass(frozen=True)
 class Vm:
-    """One VM in one observation, as VMM and as Hyper-V report it.
+    """One VM, as VMM and as Hyper-V report it.
 
     ``vmm_host`` and ``vmm_status`` come from VMM and may be out of date. ``seen_on`` lists the
     hosts whose Hyper-V shows the VM (replica copies do not count). ``hyperv_state`` and
@@ -153,9 +158,12 @@ class Job:
 
 @dataclass(frozen=True)
 class Fleet:
-    """One observation of one VMM server, taken at ``at`` on VMFerry's clock.
+    """What is known of one VMM server, composed from parts of different age.
 
-    ``server_time`` is the VMM server's clock at that moment. Deadlines that VMM checks use it.
+    ``at`` is when VMM was asked for its jobs, ``answered_at`` when it had answered (Unix seconds on
+    VMFerry's clock), ``server_time`` VMM's clock then: deadlines that VMM checks use it. ``ages``
+    tells of each part when it was asked and answered, ``words`` when a host's Hyper-V was last
+    asked for one VM: number and time, by host (case folded) and VM id.
     """
 
     vmm: str
@@ -164,13 +172,30 @@ class Fleet:
     hosts: tuple[Host, ...] = ()
     vms: tuple[Vm, ...] = ()
     jobs: tuple[Job, ...] = ()
+    answered_at: float = 0.0
+    ages: Mapping[tuple[PartKind, str], Age] = field(default_factory=dict)
+    words: Mapping[tuple[str, str], tuple[int, float]] = field(default_factory=dict)
+
+    @property
+    def ahead(self) -> float:
+        """Seconds by which VMM's clock is ahead of VMFerry's, at least."""
+        return self.server_time - (self.answered_at or self.at)
+
+    def age(self, kind: PartKind, name: str = "") -> Age:
+        """Return the age of a part. The case of a host's name is ignored."""
+        return self.ages.get((kind, name.casefold()), NEVER)
+
+    @property
+    def list_of_jobs(self) -> int:
+        """Number of the newest call when VMM's latest list of jobs was answered."""
+        return self.age(PartKind.JOBS).answered
 
     def host(self, name: str | None) -> Host | None:
         """Return the host of that name, or ``None``. Case is ignored."""
         return self._hosts.get(name.casefold()) if name else None
 
     def answers(self, name: str | None) -> bool:
-        """Return whether the host's Hyper-V gave a complete answer. False for unknown hosts."""
+        """Return whether the host's Hyper-V answers. False for unknown hosts."""
         host = self.host(name)
         return host is not None and host.seen_at is not None
 

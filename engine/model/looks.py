@@ -38,6 +38,17 @@ class ShownVm:
 
 
 @dataclass(frozen=True)
+class Word:
+    """Word of a host's Hyper-V on one VM; ``vm`` is ``None`` if the VM is not there. ``asked`` is
+    the number of the question, ``asked_at`` its time (Unix seconds)."""
+
+    vm_id: str
+    asked: int
+    asked_at: float
+    vm: ShownVm | None = None
+
+
+@dataclass(frozen=True)
 class HostMigration:
     """A running migration job of one host's Hyper-V (``Msvm_MigrationJob``)."""
 
@@ -53,7 +64,8 @@ class Pulse:
     ``time`` is the host's clock (Unix seconds). ``vms``: those of the VMs asked for that are there.
     ``migrations``: its running migration jobs, read before the counters. ``live``, ``storage``:
     Hyper-V's counters of active migrations, ``live_limit``, ``storage_limit`` their maxima,
-    ``live_enabled``: whether live migration is switched on; ``None``: it cannot be read.
+    ``live_enabled``: whether live migration is switched on; ``None``: it cannot be read. ``words``:
+    latest word on each VM that a pulse asked for since the last full list. Ports leave them empty.
     """
 
     host: str
@@ -65,6 +77,7 @@ class Pulse:
     live_limit: int | None = None
     storage_limit: int | None = None
     live_enabled: bool | None = None
+    words: tuple[Word, ...] = ()
 
 
 @dataclass(frozen=True)

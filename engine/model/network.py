@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 
 _CLASSIC = re.compile(r"(allow|deny) (inbound|outbound)(?: local (\S+))?(?: remote (\S+))?", re.I)
 
@@ -109,6 +110,31 @@ class Network:
     adapters: tuple[Adapter, ...] = ()
 
 
+def join_halves(ports: Network, models: Network) -> Network:
+    """Join Hyper-V's half of a network with VMM's, matched by id, else by a MAC that is unique on
+    both sides and not zero."""
+    by_id = {one.id.casefold(): one for one in models.adapters}
+    by_mac = {_mac(one): one for one in models.adapters}
+    times = Counter(map(_mac, models.adapters))
+    here = Counter(map(_mac, ports.adapters))
+    joined = []
+    for port in ports.adapters:
+        mac = _mac(port)
+        is_unique = mac.strip("0") != "" and times[mac] == 1 and here[mac] == 1
+        model = by_id.get(port.id.casefold()) or (by_mac[mac] if is_unique else None)
+        joined.append(port if model is None else _modelled(port, model))
+    return Network(tuple(joined))
+
+
+def _modelled(port: Adapter, model: Adapter) -> Adapter:
+    names = ("network", "subnet", "classification", "port_acl")
+    return replace(port, **{name: getattr(model, name) for name in names})
+
+
+def _mac(adapter: Adapter) -> str:
+    return adapter.mac.replace(":", "").replace("-", "").upper()
+
+
 @dataclass(frozen=True)
 class Difference:
     """One difference from the baseline. ``what`` is a word of the public contract (acl, network,
@@ -149,6 +175,17 @@ class AdapterRepair:
     spoofing: str | None = None
     guards: str | None = None
     classic_acls: tuple[str, ...] = ()
+
+    @property
+    def is_modelled(self) -> bool:
+        """True if VMM has to restore part of this adapter."""
+        return bool(self.network or self.subnet or self.classification or self.port_acl)
+
+    @property
+    def is_port(self) -> bool:
+        """True if Hyper-V has to restore part of this adapter."""
+        named = replace(self, network=None, subnet=None, classification=None, port_acl=None)
+        return named != AdapterRepair(self.adapter_id, self.mac)
 
 
 @dataclass(frozen=True)

@@ -280,7 +280,8 @@ class Move:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One thing tried on a VM. ``ended`` is ``None`` until its result has been observed."""
+    """One thing tried on a VM. ``ended`` is ``None`` until its result has been observed; ``closed``
+    is the number of the newest call then, so that later looks have higher numbers."""
 
     id: int
     run: int
@@ -296,6 +297,7 @@ class Attempt:
     result: Result | None = None
     error: str = ""
     detail: Mapping[str, Any] = field(default_factory=dict)
+    closed: int = 0
 
     @property
     def open(self) -> bool:
@@ -366,6 +368,7 @@ class Reading:
     host: str
     network: Network
     taken: float
+    asked: int = 0
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from engine.model import Attempt, Damage, Doubt, Fleet, Move, OpenCall, Rights, Run, same_host
+from engine.model import Attempt, Damage, Doubt, Fleet, Look, Move, OpenCall, Rights, Run, same_host
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,12 @@ class Facts:
     def damage_on(self, host: str) -> Damage | None:
         """First damage that keeps further VMs away from this host, or ``None``."""
         return next((d for d in self.damages if same_host(d.host, host)), None)
+
+    def look(self, look: Look) -> OpenCall | None:
+        """Return this look if it is under way, or ``None``."""
+        kind, name = look.key
+        same = (c for c in self.calls if str(c.kind) == str(kind))
+        return next((c for c in same if (c.hosts or ("",))[0].casefold() == name), None)
 
     def call_about(self, move: int) -> OpenCall | None:
         """Return the call that changes this move's VM and has no answer yet, or ``None``."""

@@ -8,12 +8,23 @@ A plan starts a move only if this very observation shows a free slot for it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from engine.language.sentence import HostName, say
-from engine.model import Fleet, Move, MoveRecord, MoveState, RunRecord, RunState, Wait
+from engine.model import (
+    Fleet,
+    Look,
+    Move,
+    MoveRecord,
+    MoveState,
+    PartKind,
+    RunRecord,
+    RunState,
+    Wait,
+    same_host,
+)
 from engine.policy.approvals import approval
 from engine.policy.facts import Breakers, Facts
 from engine.policy.judging import arrival
@@ -71,9 +82,9 @@ def plan(
     for record in living:
         settled = ending.judge(record, fleet, now, rules, builder.steps)
         builder.steps.extend(settled.steps)
-        builder.refresh.update(settled.refresh)
-        builder.look_at(settled.due)
-    return Plan(tuple(builder.steps), tuple(sorted(builder.refresh)), builder.due)
+        builder.ask(settled.looks)
+        builder.plan_by(settled.due)
+    return Plan(tuple(builder.steps), _together(builder.looks, living), builder.due)
 
 
 def _check_rights(
@@ -246,6 +257,22 @@ def _see_power(
         return entry
     builder.steps.append(SeePower(move, power, since))
     return replace(entry, move=replace(move, power=power, down_since=since))
+
+
+def _together(looks: Iterable[Look], living: Sequence[RunRecord]) -> tuple[Look, ...]:
+    """Merge the pulses of each host, and let them ask for all VMs in flight there."""
+    vms: dict[str, dict[str, None]] = {}
+    for look in looks:
+        if look.kind is PartKind.PULSE:
+            vms.setdefault(look.name, {}).update(dict.fromkeys(look.ids))
+    for record in living:
+        for attempt in filter(None, (entry.open_migration for entry in record.moves)):
+            for host in vms:
+                if same_host(host, attempt.source) or same_host(host, attempt.destination):
+                    vms[host][attempt.vm_id] = None
+    pulses = (Look(PartKind.PULSE, host, tuple(ids)) for host, ids in vms.items())
+    rest = (look for look in looks if look.kind is not PartKind.PULSE)
+    return (*rest, *pulses)
 
 
 def _in_bulk(steps: list[Step]) -> list[Step]:

@@ -5,13 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 
 from engine.language.sentence import HostName, join, say
-from engine.model import MIGRATIONS, Move, MoveState, Outcome, Result, Wait
+from engine.model import MIGRATIONS, Look, Move, MoveState, Outcome, PartKind, Result, Wait
+from engine.policy import freshness
 from engine.policy.steps import Finish
-from engine.policy.verdict import Verdict, View, ended, hold_or
+from engine.policy.verdict import Verdict, View, ended, hold_or, never_asked
 
 
 def hold_silent(view: View, hosts: tuple[str, ...]) -> Verdict:
-    """Hold a move while a host is silent; past the limit the move ends and a person has to look."""
+    """Hold a move while a host is silent; past the limit the move ends and a person has to look.
+    Hosts that were not asked yet are asked first."""
+    unasked = never_asked(view.fleet, hosts)
+    if unasked:
+        return Verdict(looks=unasked)
     names = join(", ", map(HostName, hosts))
     move = view.move
     ending = ended(
@@ -33,7 +38,7 @@ def hold_silent(view: View, hosts: tuple[str, ...]) -> Verdict:
 
 
 def hold_two_places(view: View) -> Verdict:
-    """Hold a VM that Hyper-V shows on two hosts: only refresh; after the limit a person decides."""
+    """Hold a VM that Hyper-V shows on two hosts: only re-read; after the limit a person decides."""
     seen = view.vm.seen_on if view.vm else ()
     places = join(" and ", map(HostName, seen))
     ending = ended(
@@ -44,7 +49,10 @@ def hold_two_places(view: View) -> Verdict:
         places=places,
     )
     verdict = hold_or(view, Wait.TWO_PLACES, say("shown on {} at once", places), ending)
-    return Verdict(verdict.step, refresh=seen, due=verdict.due)
+    rereads = (Look(PartKind.VMS, host) for host in seen)
+    options = view.run.options
+    due = tuple(k for k in rereads if freshness.may_reread(view.fleet, k, view.now, options))
+    return Verdict(verdict.step, looks=due, due=verdict.due)
 
 
 def hold_missing(view: View) -> Verdict:

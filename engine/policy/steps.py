@@ -15,6 +15,7 @@ from engine.model import (
     AttemptKind,
     CallKind,
     Difference,
+    Look,
     Move,
     MoveOrder,
     MoveState,
@@ -224,27 +225,32 @@ class Start:
 
 @dataclass(frozen=True)
 class PutBack:
-    """Put back the settings that a VM's network lacks."""
+    """Put back the settings that a VM's network lacks. ``not_after`` is on VMM's clock,
+    ``host_not_after`` on the host's."""
 
     move: Move
     repair: Repair
     differences: tuple[Difference, ...]
+    not_after: float = 0.0
+    host_not_after: float = 0.0
 
 
 @dataclass(frozen=True)
 class Dismiss:
-    """Make VMM drop the failed state of a VM."""
+    """Make VMM drop the failed state of a VM. ``not_after`` is on VMM's clock."""
 
     move: Move
     host: str
+    not_after: float = 0.0
 
 
 @dataclass(frozen=True)
 class RefreshVm:
-    """Make VMM read a VM again."""
+    """Make VMM read a VM again. ``not_after`` is on VMM's clock."""
 
     move: Move
     host: str
+    not_after: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -261,6 +267,7 @@ class StopJob:
     move: Move
     job: str
     host: str
+    not_after: float = 0.0
 
 
 NoteOnMove = SeePower | Hold | Unhold | Arrive | Return | Finish | LetGo | CallOut
@@ -271,14 +278,14 @@ Step = NoteOnMove | NoteOnRun | Call
 
 @dataclass(frozen=True)
 class Plan:
-    """Steps to take now, in order, and the hosts to refresh before the next plan.
+    """Steps to take now, in order, and the looks that the next plan needs.
 
     ``due``: the earliest time (Unix seconds) at which the plan would change on an unchanged world
     (a wait's limit, a back-off, the second observation of an empty host); ``None``: never.
     """
 
     steps: tuple[Step, ...] = ()
-    refresh: tuple[str, ...] = ()
+    looks: tuple[Look, ...] = ()
     due: float | None = None
 
 

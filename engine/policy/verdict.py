@@ -7,7 +7,7 @@ end of a run in ``runs/``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,13 +15,16 @@ from engine.language.sentence import Command, HostName, Quote, Sentence, Turn, V
 from engine.language.text import is_typeable, quoted
 from engine.language.vocabulary import KEYWORDS
 from engine.model import (
+    MIGRATIONS,
     Approval,
     AttemptKind,
     Fleet,
+    Look,
     Move,
     MoveRecord,
     MoveState,
     Outcome,
+    PartKind,
     Result,
     Run,
     RunState,
@@ -72,35 +75,48 @@ class View:
         )
 
     def silent(self, *names: str) -> tuple[str, ...]:
-        """Those of these hosts that are silent."""
+        """Those of these hosts that do not answer, or were not asked yet."""
         return tuple(n for n in dict.fromkeys(names) if not self.fleet.answers(n))
 
-    def unasked(self) -> tuple[str, ...]:
-        """Host that VMM names for the VM, if its Hyper-V was not asked in this observation."""
-        host = self.fleet.host(self.vm.vmm_host) if self.vm else None
-        if host is None or host.seen_at is not None or host.error is not None:
-            return ()
-        return (host.name,)
+    @property
+    def valid_until(self) -> float:
+        """Time after which a change decided now must not be made, on VMM's clock."""
+        return self.now + self.fleet.ahead + self.rules.start_window
 
-    def is_fresh(self, *names: str | None) -> bool:
-        """Tell whether VMM refreshed these hosts for this very observation, or failed to."""
-        for name in names:
-            host = self.fleet.host(name)
-            if host is None or host.locked or host.error is not None:
-                continue
-            if host.refreshed_at is None or host.refreshed_at < self.fleet.at:
-                return False
-        return True
+    def valid_until_at(self, host: str) -> float:
+        """Time after which a change decided now must not be made, on the host's clock."""
+        found = self.fleet.host(host)
+        ahead = found.ahead if found is not None else None
+        return self.now + (ahead or 0.0) + self.rules.start_window
+
+    @property
+    def last_closed(self) -> int:
+        """Number of the newest call when the latest attempt ended that changes VMM's status of the
+        VM; 0: none did."""
+        kinds = (*MIGRATIONS, AttemptKind.DISMISS, AttemptKind.REFRESH)
+        return max((a.closed for a in self.record.of(*kinds)), default=0)
+
+    def unasked(self) -> tuple[Look, ...]:
+        """Look at the host that VMM names for the VM, if its Hyper-V was not asked yet."""
+        host = self.fleet.host(self.vm.vmm_host) if self.vm else None
+        return never_asked(self.fleet, (host.name,)) if host is not None else ()
+
+
+def never_asked(fleet: Fleet, hosts: Sequence[str]) -> tuple[Look, ...]:
+    """Looks at those of these hosts whose Hyper-V was never asked."""
+    known = [host.name for name in hosts if (host := fleet.host(name)) is not None]
+    ages = [(name, fleet.age(PartKind.SHOWN, name)) for name in known]
+    return tuple(Look(PartKind.SHOWN, n) for n, age in ages if not age.asked and not age.failed)
 
 
 @dataclass(frozen=True)
 class Verdict:
     """Verdict of a ladder on one move. ``ready``: it may start, in this way. ``asks``: it needs an
-    approval. ``refresh``: hosts to refresh before the next observation. ``due``: when the verdict
+    approval. ``looks``: what has to be asked before more can be decided. ``due``: when the verdict
     changes by itself. ``pauses``: why only a person who resumes the run can help; else empty."""
 
     step: Step | None = None
-    refresh: tuple[str, ...] = ()
+    looks: tuple[Look, ...] = ()
     due: float | None = None
     ready: AttemptKind | None = None
     asks: bool = False

@@ -29,6 +29,7 @@ class Rules:
     """Numbers of the policy that no request sets. All durations are seconds."""
 
     tick: float = 5.0
+    sweep: float = 60.0
     start_window: float = 60.0
     down_after: float = 600.0
     baseline_age: float = 600.0

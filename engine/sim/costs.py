@@ -36,7 +36,6 @@ _KEYS: Mapping[str, tuple[str, str]] = {
 }
 """Keys of the table for each call, and for the job of each kind of re-read: for the call as a
 whole, and for each of its VMs, jobs or hosts."""
-_FREE = ("observe", "networks", "repair_network", "dismiss", "refresh", "stop_job")
 
 
 @dataclass(frozen=True)
@@ -72,9 +71,7 @@ class Costs:
     __pydantic_config__ = ConfigDict(extra="forbid")
 
     def of(self, call: str, parts: int) -> float:
-        """Seconds of a call with so many VMs, jobs or hosts. Calls of older ports cost nothing."""
-        if call in _FREE:
-            return 0.0
+        """Seconds of a call with so many VMs, jobs or hosts."""
         whole, part = _KEYS[call]
         return (getattr(self, whole) if whole else 0) + parts * (getattr(self, part) if part else 0)
 

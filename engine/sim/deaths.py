@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from engine.sim.faults import MEANT
 from engine.store.database import Database
 from engine.store.store import Store
 
@@ -54,7 +55,8 @@ class Deaths:
 
     def at_call(self, point: Point, call: str) -> None:
         """Die if a kill is armed before or after this call. Raises ``Killed``."""
-        self._die([k for k in self._armed if k.call == call and k.point == point][:1])
+        named = (k for k in self._armed if k.call and call in MEANT.get(k.call, {k.call}))
+        self._die([k for k in named if k.point == point][:1])
 
     def before_write(self) -> None:
         """Die if a kill is due before this transaction. Raises ``Killed``."""

@@ -10,13 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from operator import itemgetter
-from typing import Any, Literal, TypeVar, get_args
+from typing import Literal, TypeVar, get_args
 
 from engine.errors import VmmError, VmmLocked, VmmRefused, VmmUnavailable
 from engine.model import (
     AdapterRepair,
     Expected,
-    Fleet,
     HostInventory,
     JobList,
     MoveOrder,
@@ -42,6 +41,17 @@ Call = Literal[
     "reread", "put_ports", "put_models", "clear", "stop",
 ]  # fmt: skip
 CALLS: tuple[Call, ...] = get_args(Call)
+AT_HYPERV = frozenset({"pulse", "shown"})
+LOOKS = AT_HYPERV | {"jobs", "known", "site"}
+MEANT: Mapping[str, frozenset[str]] = {
+    "observe": LOOKS,
+    "networks": frozenset({"ports", "models"}),
+    "repair_network": frozenset({"put_ports", "put_models"}),
+    "dismiss": frozenset({"clear"}),
+    "refresh": frozenset({"reread"}),
+    "stop_job": frozenset({"stop"}),
+}
+"""Calls that a name of a whole deed means in a story."""
 READING = (
     "observe", "networks", "rights", "jobs", "pulse", "shown", "known", "site", "ports", "models",
 )  # fmt: skip
@@ -70,9 +80,19 @@ class Fault:
     code: str = ""
     delay: float = 0.0
 
+    @property
+    def calls(self) -> frozenset[str]:
+        """Calls that the fault is about. ``observe``: VMM's list of jobs, the looks at one host's
+        Hyper-V, or re-reads, which are what can be refused or locked."""
+        if self.call != "observe":
+            return MEANT.get(self.call, frozenset({self.call}))
+        if self.how in ("refused", "locked"):
+            return frozenset({"reread"})
+        return AT_HYPERV if self.host is not None or self.how == "half" else frozenset({"jobs"})
+
     def strikes(self, call: str, hosts: Sequence[str], vms: Sequence[str]) -> bool:
         """Tell whether the fault applies to a call about these hosts and VMs."""
-        if self.times <= 0 or call != self.call:
+        if self.times <= 0 or call not in self.calls:
             return False
         if self.host is not None and not _named(self.host, hosts):
             return False
@@ -121,43 +141,6 @@ class FaultyWorld(World):
 
     # --- the port's calls -----------------------------------------------------------------
 
-    def observe(
-        self,
-        now: float,
-        hosts: Sequence[str] = (),
-        jobs: Sequence[str] = (),
-        refresh: Sequence[str] = (),
-    ) -> Fleet:
-        """Observe with faults: a host is silent or cannot be re-read, or VMM itself does not
-        answer."""
-        fault = self._strike("observe", now, hosts, refresh=refresh)
-        if fault is None:
-            return super().observe(now, hosts, jobs, refresh)
-        if fault.how in ("refused", "locked"):
-            vain = [h for h in refresh if fault.host is None or same_host(fault.host, h)]
-            kept = [h for h in refresh if h not in vain]
-            fleet = super().observe(now, hosts, jobs, kept)
-            if fault.how == "locked":
-                return _with_hosts(fleet, vain, locked=True)
-            return _with_hosts(fleet, vain, error=str(fault.refusal()))
-        if fault.host is None and fault.how != "half":
-            looked = super().observe
-            return self._bent(fault, now, lambda at: looked(at, hosts, jobs, refresh))
-        silent = [fault.host] if fault.host else list(dict.fromkeys(hosts))[len(set(hosts)) // 2 :]
-        if fault.how == "timeout_before" or fault.how == "half":
-            refresh = [h for h in refresh if not _named(h, silent)]
-        answering = [h for h in hosts if not _named(h, silent)]
-        fleet = super().observe(now, answering, jobs, refresh)
-        return _with_hosts(fleet, silent, seen_at=None, error=str(fault.no_answer()))
-
-    def networks(self, now: float, host: str, vm_ids: Sequence[str]) -> Mapping[str, Network]:
-        """Read networks with faults. Half: the answer lacks the second half of the VMs."""
-        fault = self._strike("networks", now, [host], vm_ids)
-        if fault is not None and fault.how == "half":
-            return super().networks(now, host, list(vm_ids)[: len(vm_ids) // 2])
-        read = super().networks
-        return self._bent(fault, now, lambda at: read(at, host, vm_ids))
-
     def rights(self, now: float, host: str) -> str | None:
         """See ``World.rights``."""
         fault, ask = self._strike("rights", now, [host]), super().rights
@@ -175,29 +158,6 @@ class FaultyWorld(World):
             return start(now, order, fault.delay)  # VMM holds the request until then
         except VmmUnavailable:
             raise fault.no_answer() from None
-
-    def repair_network(self, now: float, vm_id: str, repair: Repair) -> None:
-        """Repair a network with faults. Half: the connection breaks when half of it is restored."""
-        fault = self._strike("repair_network", now, [repair.host], [vm_id])
-        put_back = super().repair_network
-        if fault is not None and fault.how == "half":
-            repair = _first_half(repair)
-        self._bent(fault, now, lambda at: put_back(at, vm_id, repair))
-
-    def dismiss(self, now: float, vm_id: str) -> None:
-        """See ``World.dismiss``."""
-        fault, act = self._strike("dismiss", now, self._places(vm_id), [vm_id]), super().dismiss
-        self._bent(fault, now, lambda at: act(at, vm_id))
-
-    def refresh(self, now: float, vm_id: str) -> None:
-        """See ``World.refresh``."""
-        fault, act = self._strike("refresh", now, self._places(vm_id), [vm_id]), super().refresh
-        self._bent(fault, now, lambda at: act(at, vm_id))
-
-    def stop_job(self, now: float, job_id: str) -> None:
-        """See ``World.stop_job``."""
-        fault, act = self._strike("stop_job", now, *self._about(job_id)), super().stop_job
-        self._bent(fault, now, lambda at: act(at, job_id))
 
     # --- looks of the port, and changes of one side ---------------------------------------
 
@@ -227,14 +187,14 @@ class FaultyWorld(World):
         return self._bent(fault, now, ask)
 
     def ports(self, now: float, host: str, vm_ids: Sequence[str]) -> Mapping[str, Network]:
-        """Read ports with faults. Half: as ``networks``."""
+        """Read ports with faults. Half: the answer lacks the second half of the VMs."""
         fault, read = self._strike("ports", now, [host], vm_ids), super().ports
         if fault is not None and fault.how == "half":
             return read(now, host, list(vm_ids)[: len(vm_ids) // 2])
         return self._bent(fault, now, lambda at: read(at, host, vm_ids))
 
     def models(self, now: float, vm_ids: Sequence[str]) -> Mapping[str, Network]:
-        """Read models with faults. Half: as ``networks``."""
+        """Read models with faults. Half: as ``ports``."""
         hosts = [host for vm_id in vm_ids for host in self._places(vm_id)]
         fault, read = self._strike("models", now, hosts, vm_ids), super().models
         if fault is not None and fault.how == "half":
@@ -248,14 +208,14 @@ class FaultyWorld(World):
         return self._bent(fault, now, lambda at: act(at, what, name, not_after))
 
     def put_ports(self, now: float, vm_id: str, repair: Repair, expected: Expected) -> None:
-        """Put ports back with faults. Half: as ``repair_network``."""
+        """Put ports back with faults. Half: the connection breaks when half is restored."""
         fault, act = self._strike("put_ports", now, [expected.host], [vm_id]), super().put_ports
         if fault is not None and fault.how == "half":
             repair = _first_half(repair)
         self._bent(fault, now, lambda at: act(at, vm_id, repair, expected))
 
     def put_models(self, now: float, vm_id: str, repair: Repair, expected: Expected) -> None:
-        """Put models back with faults. Half: as ``repair_network``."""
+        """Put models back with faults. Half: as ``put_ports``."""
         fault, act = self._strike("put_models", now, [expected.host], [vm_id]), super().put_models
         if fault is not None and fault.how == "half":
             repair = _first_half(repair)
@@ -279,12 +239,8 @@ class FaultyWorld(World):
         now: float,
         hosts: Sequence[str],
         vms: Sequence[str] = (),
-        refresh: Sequence[str] = (),
     ) -> Fault | None:
-        """Find the fault of a call and count it down. No call reaches a server that is down.
-
-        Of ``observe``, refused and locked need a host to re-read; others need a host to ask.
-        """
+        """Find the fault of a call and count it down. No call reaches a server that is down."""
         self.advance(now)
         if call in AT_HOST and call != "rights":
             named = [host for name in hosts if (host := self.state.known_host(name))]
@@ -294,12 +250,15 @@ class FaultyWorld(World):
         if now < down_until:
             return None
         for fault in self._faults:
-            rereading = call == "observe" and fault.how in ("refused", "locked")
-            about = refresh if rereading else hosts
-            if fault.strikes(call, about, vms) and (about or call != "observe"):
+            spared = call in AT_HYPERV and fault.how == "half" and not self._in_second_half(hosts)
+            if fault.strikes(call, hosts, vms) and not spared:
                 fault.times -= 1
                 return fault
         return None
+
+    def _in_second_half(self, hosts: Sequence[str]) -> bool:
+        names = list(self.state.hosts)
+        return any(_named(host, names[len(names) // 2 :]) for host in hosts)
 
     def _about(self, job_id: str) -> tuple[list[str], list[str]]:
         """Hosts and VMs of a migration that is not over."""
@@ -326,12 +285,6 @@ class FaultyWorld(World):
 
 def _named(host: str, hosts: Sequence[str]) -> bool:
     return any(same_host(host, one) for one in hosts)
-
-
-def _with_hosts(fleet: Fleet, names: Sequence[str], **change: Any) -> Fleet:
-    """Fleet with these fields of these hosts changed."""
-    hosts = (replace(h, **change) if _named(h.name, names) else h for h in fleet.hosts)
-    return replace(fleet, hosts=tuple(hosts))
 
 
 def _first_half(repair: Repair) -> Repair:

@@ -1,29 +1,13 @@
 """Violations by the caller: a second start, a start without a free slot, a change in flight.
 
-A caller is judged by what it could know. After an observation that is the load that it showed, and
-the caller's own starts since. After a pulse of a host that is the true load of the host, without
-moves of others that began after the pulse was asked. Limits that are lowered later do not count.
+A caller is judged by the true load of a host, without moves of others that began after it asked for
+the pulse of that host, or, if they are powered down, for VMM's jobs. Limits that are lowered later
+do not count.
 """
 
 from __future__ import annotations
 
-from engine.model import Fleet, same_host
-from engine.sim.state import HostState, Judged, Migration, State, VmState
-
-
-def looked(state: State, fleet: Fleet) -> None:
-    """Remember the load that this observation showed."""
-    jobs = {job.id for job in fleet.jobs}
-    moving = {vm.id for vm in fleet.vms if vm.migrating}
-    state.judged = Judged(
-        limits={h.name: h.slots for h in fleet.hosts},
-        moving=[
-            (m.id, m.source, m.destination)
-            for m in state.open
-            if m.ours or (m.phase == "running" and (m.id in jobs or m.vm_id in moving))
-        ],
-        listed=fleet.at,
-    )
+from engine.sim.state import HostState, Migration, State, VmState
 
 
 def pulsed(state: State, host: HostState, now: float) -> None:
@@ -34,13 +18,6 @@ def pulsed(state: State, host: HostState, now: float) -> None:
 def listed(state: State, now: float) -> None:
     """Remember that the caller asked for VMM's jobs."""
     state.judged.listed = now
-
-
-def started(state: State, migration: Migration) -> None:
-    """Remember a start of ours, whether the migration runs or is delayed."""
-    known = (migration.id, migration.source, migration.destination)
-    if known not in state.judged.moving:
-        state.judged.moving.append(known)
 
 
 def sent(state: State, now: float, vm_id: str, source: str, destination: str) -> None:
@@ -60,16 +37,19 @@ def _known_load(state: State, host: str) -> tuple[int, int]:
     judged = state.judged
     if host in judged.pulsed:
         asked, limit = judged.pulsed[host]
-        return sum(m.touches(host) for m in state.open if m.ours or _had_begun(m, asked)), limit
-    if host in judged.limits:
-        load = sum(same_host(host, a) or same_host(host, b) for _, a, b in judged.moving)
-        return load, judged.limits[host]
+        return sum(m.touches(host) for m in state.open if _is_known(state, m, asked)), limit
     ours = sum(m.touches(host) for m in state.open if m.ours)
     return ours, state.limit(state.hosts[host])
 
 
-def _had_begun(migration: Migration, asked: float) -> bool:
-    return migration.started is not None and migration.started <= asked
+def _is_known(state: State, migration: Migration, asked: float) -> bool:
+    """Tell whether the caller could know of this migration. Hyper-V shows a live one to a pulse;
+    the copy of a powered-down VM only VMM's list shows."""
+    if migration.ours:
+        return True
+    if migration.kind == "cold":
+        asked = min(asked, state.judged.listed or asked)
+    return migration.started is not None and migration.started < asked
 
 
 def changed(state: State, now: float, vm: VmState, host: str) -> None:

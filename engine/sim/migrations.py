@@ -65,7 +65,6 @@ def start(state: State, now: float, order: MoveOrder, late: float | None) -> str
     if late is not None or state.chance(state.lies.delayed):
         migration.begins = now + (state.between(DELAY) if late is None else late)
         state.open.append(migration)
-        judge.started(state, migration)
         raise VmmUnavailable("The connection broke before VMM answered")
     lost = state.chance(state.lies.timeout_after)
     try:
@@ -104,7 +103,6 @@ def _admit(state: State, now: float, migration: Migration) -> None:
         raise VmmBusy(f"{full.name} has no free migration slot ({slots} taken)")
     if migration not in state.open:
         state.open.append(migration)
-    judge.started(state, migration)
     begin(state, migration, vm, now)
 
 

@@ -15,7 +15,6 @@ from engine.clock import Clock, ScaledClock, SystemClock, VirtualClock
 from engine.errors import Refused, StoreUnwritable, VmmError
 from engine.model import (
     Expected,
-    Fleet,
     HostInventory,
     JobList,
     MoveOrder,
@@ -172,33 +171,6 @@ class SimPort:
         """See ``VmmPort``."""
         return f"simulated VMM {self.world.state.vmm}, seed {self.world.state.seed}"
 
-    def observe(
-        self,
-        hosts: Sequence[str] = (),
-        jobs: Sequence[str] = (),
-        refresh: Sequence[str] = (),
-        reread: Sequence[str] = (),
-    ) -> Fleet:
-        """See ``VmmPort``. A re-read takes no time here."""
-        both = (*refresh, *reread)
-        return self._call(
-            "observe",
-            lambda now: self.world.observe(now, hosts, jobs, both),
-            changes=bool(both),
-            result=lambda fleet: f"{len(hosts)} asked, {len(both)} refreshed",
-        )
-
-    def networks(self, host: str, vm_ids: Sequence[str]) -> Mapping[str, Network]:
-        """See ``VmmPort``."""
-        return self._call(
-            "networks",
-            lambda now: self.world.networks(now, host, vm_ids),
-            host=host,
-            vms=vm_ids,
-            changes=False,
-            result=lambda found: f"{len(found)} read",
-        )
-
     def rights(self, host: str) -> str | None:
         """See ``VmmPort``."""
         return self._call(
@@ -218,27 +190,6 @@ class SimPort:
             vms=(order.vm_id,),
             result=lambda job: job,
         )
-
-    def repair_network(self, vm_id: str, repair: Repair) -> None:
-        """See ``VmmPort``."""
-        self._call(
-            "repair_network",
-            lambda now: self.world.repair_network(now, vm_id, repair),
-            host=repair.host,
-            vms=(vm_id,),
-        )
-
-    def dismiss(self, vm_id: str) -> None:
-        """See ``VmmPort``."""
-        self._call("dismiss", lambda now: self.world.dismiss(now, vm_id), vms=(vm_id,))
-
-    def refresh(self, vm_id: str) -> None:
-        """See ``VmmPort``."""
-        self._call("refresh", lambda now: self.world.refresh(now, vm_id), vms=(vm_id,))
-
-    def stop_job(self, job_id: str) -> None:
-        """See ``VmmPort``."""
-        self._call("stop_job", lambda now: self.world.stop_job(now, job_id))
 
     # --- looks, and changes of one side ---------------------------------------------------
 

@@ -205,14 +205,9 @@ class Hang:
 
 @dataclass
 class Judged:
-    """Load that the caller's last observation showed, and its own starts since.
+    """What the caller asked for. ``pulsed``: for each host whose pulse was asked, when the last one
+    was asked, and the limit then. ``listed``: when VMM's jobs were last asked for."""
 
-    ``pulsed``: for each host whose pulse was asked since that observation, when the last one was
-    asked, and the limit then. ``listed``: when VMM's jobs were last asked for.
-    """
-
-    limits: dict[str, int] = field(default_factory=dict)
-    moving: list[tuple[str, str, str]] = field(default_factory=list)
     pulsed: dict[str, tuple[float, int]] = field(default_factory=dict)
     listed: float | None = None
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from engine.model import Fleet, Host, HyperVState, Job, JobState, Vm, same_host
-from engine.sim import capacity
+from engine.model import HyperVState, Job, JobState, same_host
 from engine.sim.state import WORDS, HostState, Migration, State, VmState
 
 REFRESHER = 120.0
@@ -59,74 +56,9 @@ def refresh_vm(state: State, now: float, vm: VmState) -> None:
     reread(state, vm, now)
 
 
-def refresh_host(state: State, host: HostState, now: float) -> None:
-    """Refresh VMM's view of a host, of the VMs on it, and of the VMs that VMM believes to be on
-    it."""
-    host.refreshed_at = now
-    for vm in list(state.vms.values()):
-        if is_about(vm, host.name):
-            reread(state, vm, now)
-
-
 def is_about(vm: VmState, host: str) -> bool:
     """Tell whether the VM is on this host, or VMM believes it to be there."""
     return host in vm.hosts or same_host(vm.vmm_host, host)
-
-
-def observe(
-    state: State,
-    now: float,
-    hosts: Sequence[str] = (),
-    jobs: Sequence[str] = (),
-    refresh: Sequence[str] = (),
-) -> Fleet:
-    """Make one observation; see ``VmmPort.observe``."""
-    refreshed = _known(state, refresh)
-    for host in refreshed:
-        if now >= host.locked_until and now >= host.down_until:
-            refresh_host(state, host, now)
-    locked = {h.name for h in refreshed if now < h.locked_until}
-    asked = {h.name for h in _known(state, hosts) if now >= h.down_until}
-    everywhere = unlisted_switches(state)
-    vms = (_vm(state, vm, asked, now) for vm in state.vms.values())
-    return Fleet(
-        vmm=state.vmm,
-        at=now,
-        server_time=now + state.skew,
-        hosts=tuple(_host(state, h, asked, locked, everywhere, now) for h in state.hosts.values()),
-        vms=tuple(vm for vm in vms if vm.vmm_host or vm.seen_on),
-        jobs=tuple(job_of(m, now) for m in shown_jobs(state, frozenset(jobs), now)),
-    )
-
-
-def _known(state: State, names: Sequence[str]) -> list[HostState]:
-    found = (state.known_host(name) for name in dict.fromkeys(names))
-    return [host for host in found if host is not None]
-
-
-def _host(
-    state: State,
-    host: HostState,
-    asked: set[str],
-    locked: set[str],
-    everywhere: tuple[str, ...],
-    now: float,
-) -> Host:
-    return Host(
-        name=host.name,
-        live_limit=host.live,
-        storage_limit=host.storage,
-        seen_at=now if host.name in asked else None,
-        refreshed_at=host.refreshed_at,
-        locked=host.name in locked,
-        error=silence(host, now),
-        maintenance=host.spec.maintenance,
-        path=host.spec.path,
-        mb_per_s=host.spec.mb_per_s,
-        free_memory_mb=capacity.free_memory_mb(state, host),
-        volumes=capacity.volumes(state, host),
-        switches=(*host.spec.switches, *everywhere),
-    )
 
 
 def silence(host: HostState, now: float) -> str | None:
@@ -145,33 +77,6 @@ def unlisted_switches(state: State) -> tuple[str, ...]:
 def connected_to(vm: VmState) -> tuple[str, ...]:
     """Switches of the VM's connected adapters, each once."""
     return tuple(dict.fromkeys(nic.switch for nic in vm.nics if nic.connected and nic.switch))
-
-
-def _vm(state: State, vm: VmState, asked: set[str], now: float) -> Vm:
-    seen = () if vm.deleted else tuple(host for host in vm.hosts if host in asked)
-    return Vm(
-        id=vm.id,
-        name=vm.name,
-        vmm_host=vm.vmm_host,
-        vmm_status=vm.vmm_status,
-        seen_on=seen,
-        hyperv_state=vm.power if seen else None,
-        hyperv_status=operation(state, vm, now) if seen else (),
-        memory_mb=int(vm.spec.memory_gb * 1024),
-        disk_mb=int(vm.spec.disk_gb * 1024),
-        adapters=len(vm.nics),
-        blocks=vm.spec.blocks,
-        stored=vm.spec.status == "Stored",
-        switches=connected_to(vm),
-    )
-
-
-def operation(state: State, vm: VmState, now: float) -> tuple[str, ...]:
-    """Hyper-V's operational status. A queued migration has not reached Hyper-V yet."""
-    migration = state.migration_of(vm.id)
-    if migration and migration.phase == "running":
-        return ("InService", "MigratingVirtualMachine")
-    return operation_at_rest(vm, now)
 
 
 def operation_at_rest(vm: VmState, now: float) -> tuple[str, ...]:

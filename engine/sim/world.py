@@ -14,7 +14,6 @@ from typing import Literal
 from engine.errors import Refused, VmmRefused, VmmStale, VmmUnavailable
 from engine.model import (
     Expected,
-    Fleet,
     HostInventory,
     JobList,
     MoveOrder,
@@ -29,7 +28,7 @@ from engine.model import (
 )
 from engine.sim import costs, judge, looks, migrations, network, rereads, views
 from engine.sim.fleet_file import STATUSES, FleetFile, VmTable, parse_vm
-from engine.sim.migrations import reach, unlocked, unlocked_vm
+from engine.sim.migrations import reach, unlocked_vm
 from engine.sim.state import (
     GONE,
     JSON,
@@ -108,26 +107,6 @@ class World:
 
     # --- calls of the port ----------------------------------------------------------------
 
-    def observe(
-        self,
-        now: float,
-        hosts: Sequence[str] = (),
-        jobs: Sequence[str] = (),
-        refresh: Sequence[str] = (),
-    ) -> Fleet:
-        """See ``VmmPort.observe``."""
-        self.advance(now)
-        reach(self.state, now)
-        fleet = views.observe(self.state, now, hosts, jobs, refresh)
-        judge.looked(self.state, fleet)
-        return fleet
-
-    def networks(self, now: float, host: str, vm_ids: Sequence[str]) -> Mapping[str, Network]:
-        """See ``VmmPort.networks``."""
-        self.advance(now)
-        reach(self.state, now, host)
-        return network.networks(self.state, self.full_name(host), vm_ids)
-
     def rights(self, now: float, host: str) -> str | None:
         """See ``VmmPort.rights``."""
         self.advance(now)
@@ -146,32 +125,6 @@ class World:
             judge.sent(self.state, now, order.vm_id, source, destination)
             raise VmmUnavailable(f"The VMM server {self.state.vmm} does not answer")
         return migrations.start(self.state, now, order, late)
-
-    def repair_network(self, now: float, vm_id: str, repair: Repair) -> None:
-        """See ``VmmPort.repair_network``."""
-        self.advance(now)
-        reach(self.state, now, repair.host)
-        unlocked(self.state, now, repair.host)
-        network.repair(self.state, self._unlocked_vm(now, vm_id), repair)
-
-    def dismiss(self, now: float, vm_id: str) -> None:
-        """See ``VmmPort.dismiss``."""
-        self.advance(now)
-        vm = self._unlocked_vm(now, vm_id)
-        if vm.overlay and vm.overlay.endswith("Failed"):
-            vm.overlay = None
-        views.refresh_vm(self.state, now, vm)
-
-    def refresh(self, now: float, vm_id: str) -> None:
-        """See ``VmmPort.refresh``."""
-        self.advance(now)
-        views.refresh_vm(self.state, now, self._unlocked_vm(now, vm_id))
-
-    def stop_job(self, now: float, job_id: str) -> None:
-        """See ``VmmPort.stop_job``."""
-        self.advance(now)
-        reach(self.state, now)
-        migrations.stop(self.state, now, job_id)
 
     # --- looks of the port, and changes of one side ---------------------------------------
 
@@ -312,16 +265,6 @@ class World:
         """The full name of a host as the file spells it. Unknown names are returned unchanged."""
         known = self.state.known_host(host)
         return known.name if known else host
-
-    def _unlocked_vm(self, now: float, vm_id: str) -> VmState:
-        """The VM, if VMM and its hosts answer and no job locks it. Raises ``VmmError``."""
-        reach(self.state, now)
-        vm = self.state.vms.get(vm_id)
-        if vm is None or vm.deleted:
-            raise VmmRefused(f"VMM knows no virtual machine {vm_id}")
-        reach(self.state, now, *vm.hosts)
-        unlocked_vm(self.state, now, vm)
-        return vm
 
     # --- people and failures --------------------------------------------------------------
 

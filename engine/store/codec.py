@@ -69,7 +69,7 @@ def sentence_columns(name: str, text: str) -> dict[str, str | None]:
 
 _JSON = frozenset(
     {"sources", "destinations", "options", "empty_seen", "empty", "steered", "detail", "vms"}
-    | {"granted", "hosts", "moves", "attempts"}
+    | {"granted", "hosts", "moves", "attempts", "ids"}
 )
 """Columns that hold JSON."""
 
@@ -105,7 +105,7 @@ def doubt(row: Row) -> Doubt:
 def reading(row: Row) -> Reading:
     """Build a reading from a row of ``networks``."""
     network = from_json(Network, row["network"])
-    return Reading(row["vm_id"], row["host"], network, row["taken"])
+    return Reading(row["vm_id"], row["host"], network, row["taken"], row["asked"])
 
 
 def event(row: Row) -> Event:

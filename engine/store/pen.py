@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from engine.errors import Overtaken
-from engine.model import Fleet, Rights, RunRecord
-from engine.store import codec, fleet_parts
+from engine.model import Part, Rights, RunRecord
+from engine.store import codec, part_rows
 from engine.store.database import Database
 from engine.store.leases import Fence
 from engine.store.pen_attempts import AttemptPen, CallPen, NetworkPen
@@ -20,9 +20,6 @@ from engine.store.pen_moves import MovePen
 from engine.store.pen_runs import ApprovalPen, RunPen
 from engine.store.store import Store
 from engine.store.transaction import Transaction
-
-_KEEP_PART = """INSERT INTO parts (vmm, name, body) VALUES (?, ?, ?)
-    ON CONFLICT (vmm, name) DO UPDATE SET body = excluded.body WHERE parts.body <> excluded.body"""
 
 
 @contextmanager
@@ -47,17 +44,13 @@ class Pen(Transaction):
         self.moves, self.attempts = MovePen(db, now, cause), AttemptPen(db, now, cause)
         self.networks, self.calls = NetworkPen(db, now, cause), CallPen(db, now, cause)
 
-    def keep_fleet(self, fleet: Fleet) -> None:
-        """Replace the last observation of its VMM server, which names and views read. Writes its
-        times, and the parts that have changed."""
-        head, parts = fleet_parts.take_apart(codec.to_dict(fleet))
-        row = {"vmm": fleet.vmm, "at": fleet.at, "body": codec.dumps(head)}
-        self.db.upsert("fleets", row, "vmm")
-        for name, part in parts.items():
-            self.db.execute(_KEEP_PART, [fleet.vmm, name, codec.dumps(part)])
-        known = self.db.query("SELECT name FROM parts WHERE vmm = ?", [fleet.vmm])
-        for name in {row["name"] for row in known} - set(parts):
-            self.db.execute("DELETE FROM parts WHERE vmm = ? AND name = ?", [fleet.vmm, name])
+    def keep_part(self, vmm: str, part: Part) -> None:
+        """Replace one part of what is known of a VMM server."""
+        part_rows.write(self.db, vmm, part)
+
+    def drop_part(self, vmm: str, part: Part) -> None:
+        """Delete one part, of a host that VMM no longer knows."""
+        part_rows.drop(self.db, vmm, part)
 
     def expect(self, records: Sequence[RunRecord]) -> None:
         """Raise ``Overtaken`` if a run, its options, a move or an approval has changed since these

@@ -77,8 +77,8 @@ class AttemptPen(Transaction):
         detail: Mapping[str, object] | None = None,
     ) -> None:
         """Write the observed result of an attempt."""
-        change = {"ended": self.now, "result": str(result), "error": error}
-        self.db.update("attempts", attempt, {**change, "detail": codec.dumps(detail or {})})
+        change = {**self._closed(attempt, result, error), "detail": codec.dumps(detail or {})}
+        self.db.update("attempts", attempt, change)
         why = say(". {}", Quote(error)) if error else ""
         said = "completed" if result is Result.OK else f"had no effect ({result})"
         said = str(result) if result in CHARGED else said
@@ -86,14 +86,22 @@ class AttemptPen(Transaction):
         body = {"attempt": attempt, "attempt_kind": str(kind), "result": str(result)}
         self.move_event(move, "attempt.ended", text, body)
 
+    def _closed(self, attempt: int, result: Result, error: str) -> dict[str, object]:
+        newest = self.db.query(
+            """SELECT leases.calls FROM leases JOIN runs ON runs.vmm = leases.vmm
+               JOIN attempts ON attempts.run = runs.id WHERE attempts.id = ?""",
+            [attempt],
+        )
+        closed = {"ended": self.now, "closed": newest[0]["calls"] if newest else 0}
+        return {**closed, "result": str(result), "error": error}
+
     def let_go(self, attempt: Attempt) -> None:
         """Close an attempt whose move has ended and of which nothing runs or can start any more.
         Idempotent, because a person's ``settle`` and the engine may both close it."""
         if not self.is_open(attempt.id):
             return
         error = attempt.error or "Its job no longer runs"
-        change = {"ended": self.now, "result": str(Result.LOST), "error": str(error)}
-        self.db.update("attempts", attempt.id, change)
+        self.db.update("attempts", attempt.id, self._closed(attempt.id, Result.LOST, str(error)))
         (row,) = self.db.query("SELECT vm FROM moves WHERE id = ?", [attempt.move])
         text = say("{}: {} lost. {}", VmName(row["vm"]), _NAMES[attempt.kind], error)
         detail = {
@@ -121,12 +129,16 @@ class AttemptPen(Transaction):
 
 
 class CallPen(Transaction):
-    """Writer of calls to VMM and Hyper-V."""
+    """Writer of calls to VMM and Hyper-V. Their numbers only grow, and none is used twice."""
 
     def begin(self, vmm: str, call: OpenCall) -> int:
         """Write a call before it is made. Returns its number, which replaces ``call.id``."""
+        (lease,) = self.db.query(
+            "UPDATE leases SET calls = calls + 1 WHERE vmm = ? RETURNING calls", [vmm]
+        )
         row = {
             "vmm": vmm,
+            "id": lease["calls"],
             "kind": str(call.kind),
             "hosts": codec.dumps(call.hosts),
             "moves": codec.dumps(call.moves),
@@ -136,16 +148,30 @@ class CallPen(Transaction):
             "deadline": call.deadline,
             "not_after": call.not_after,
         }
-        return self.db.insert("calls", row)
+        self.db.insert("calls", row, "id")
+        return int(lease["calls"])
 
-    def end(self, call: int, result: Result, job: str | None = None) -> None:
+    def newest(self, vmm: str) -> int:
+        """Return the number of the newest call; 0: there was none."""
+        (row,) = self.db.query("SELECT calls FROM leases WHERE vmm = ?", [vmm])
+        return int(row["calls"])
+
+    def end(self, vmm: str, call: int, result: Result, job: str | None = None) -> None:
         """Write the result of a call, and the job that it began. An answer that comes after the
         engine stopped waiting replaces nothing but the job."""
         self.db.execute(
             """UPDATE calls SET ended = coalesce(ended, ?), result = coalesce(result, ?),
-               job = coalesce(?, job) WHERE id = ?""",
-            [self.now, str(result), job, call],
+               job = coalesce(?, job) WHERE vmm = ? AND id = ?""",
+            [self.now, str(result), job, vmm, call],
         )
+
+    def note_job(self, vmm: str, call: int, job: str) -> None:
+        """Write the job that a re-read has begun. The call stays open until the job has ended."""
+        self.db.execute("UPDATE calls SET job = ? WHERE vmm = ? AND id = ?", [job, vmm, call])
+
+    def drop(self, vmm: str, call: int) -> None:
+        """Delete the row of a look that is over."""
+        self.db.execute("DELETE FROM calls WHERE vmm = ? AND id = ?", [vmm, call])
 
 
 class NetworkPen(Transaction):
@@ -158,17 +184,19 @@ class NetworkPen(Transaction):
         role: str,
         host: str,
         network: Network,
-        asked: float | None = None,
+        asked: int = 0,
+        taken: float | None = None,
     ) -> None:
-        """Replace the saved (``baseline``) or last read (``reading``) network of a VM. ``asked``:
-        when it was asked for (``None``: now)."""
+        """Replace the saved (``baseline``) or last read (``reading``) network of a VM. ``asked``,
+        ``taken``: number and time of the question (``None``: now)."""
         row = {
             "run": run,
             "vm_id": vm_id,
             "role": role,
             "host": host,
             "network": codec.to_json(network),
-            "taken": self.now if asked is None else asked,
+            "taken": self.now if taken is None else taken,
+            "asked": asked,
         }
         self.db.upsert("networks", row, "run", "vm_id", "role")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -16,12 +15,15 @@ from engine.model import (
     Move,
     MoveRecord,
     OpenCall,
+    Part,
+    PartKind,
     Review,
     Rights,
     Run,
     RunRecord,
+    compose,
 )
-from engine.store import codec, fleet_parts
+from engine.store import codec, part_rows
 from engine.store.database import Row
 from engine.store.store import Store
 
@@ -183,18 +185,16 @@ def newest(store: Store) -> float:
     return float(row["at"])
 
 
+def parts(store: Store, vmm: str) -> tuple[Part, ...]:
+    """Return the parts of what is known of this VMM server."""
+    return part_rows.read(store, vmm)
+
+
 def fleet(store: Store, vmm: str) -> Fleet | None:
-    """Return the last observation of this VMM server, or ``None``."""
-    rows = store.query(
-        "SELECT f.body AS head, p.name, p.body FROM fleets f JOIN parts p USING (vmm)"
-        " WHERE vmm = ?",
-        [vmm],
-    )
-    if not rows:
-        return None
-    parts = {row["name"]: json.loads(row["body"]) for row in rows}
-    said = fleet_parts.put_together(json.loads(rows[0]["head"]), parts)
-    return codec.from_dict(Fleet, said)
+    """Return what is known of this VMM server, or ``None`` if VMM has not answered yet."""
+    found = part_rows.read(store, vmm)
+    is_known = any(p.kind is PartKind.SITE and p.body is not None for p in found)
+    return compose(vmm, found) if is_known else None
 
 
 def approval(store: Store, approval_id: int) -> Approval | None:

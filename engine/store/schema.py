@@ -163,12 +163,35 @@ def m011_calls(db: Database) -> None:
     """Create the calls to VMM and Hyper-V, each written before it is made."""
     db.execute(
         """CREATE TABLE calls (
-             id INTEGER PRIMARY KEY AUTOINCREMENT, vmm TEXT NOT NULL, kind TEXT NOT NULL,
-             hosts TEXT NOT NULL, moves TEXT NOT NULL, attempts TEXT NOT NULL,
-             epoch INTEGER NOT NULL, begun REAL NOT NULL, deadline REAL NOT NULL, not_after REAL,
-             job TEXT, ended REAL, result TEXT) STRICT"""
+             vmm TEXT NOT NULL, id INTEGER NOT NULL, kind TEXT NOT NULL, hosts TEXT NOT NULL,
+             moves TEXT NOT NULL, attempts TEXT NOT NULL, epoch INTEGER NOT NULL,
+             begun REAL NOT NULL, deadline REAL NOT NULL, not_after REAL, job TEXT, ended REAL,
+             result TEXT, PRIMARY KEY (vmm, id)) STRICT"""
     )
+    db.execute("ALTER TABLE leases ADD COLUMN calls INTEGER NOT NULL DEFAULT 0")
     db.execute("CREATE INDEX open_calls ON calls (vmm) WHERE ended IS NULL")
+
+
+@migrations()
+def m012_ages(db: Database) -> None:
+    """Keep what is known of a VMM server in parts with ages. What earlier versions kept is dropped:
+    it was an observation, and the next one comes at once."""
+    db.execute("DROP TABLE parts")
+    db.execute("DROP TABLE fleets")
+    db.execute(
+        """CREATE TABLE parts (
+             vmm TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL, asked INTEGER NOT NULL,
+             answered INTEGER NOT NULL, asked_at REAL, answered_at REAL, ids TEXT NOT NULL,
+             error TEXT NOT NULL, tries INTEGER NOT NULL, tried INTEGER NOT NULL, tried_at REAL,
+             locked INTEGER NOT NULL, PRIMARY KEY (vmm, kind, name)) STRICT"""
+    )
+    db.execute(
+        """CREATE TABLE answers (
+             vmm TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL, body TEXT NOT NULL,
+             PRIMARY KEY (vmm, kind, name)) STRICT"""
+    )
+    db.execute("ALTER TABLE attempts ADD COLUMN closed INTEGER NOT NULL DEFAULT 0")
+    db.execute("ALTER TABLE networks ADD COLUMN asked INTEGER NOT NULL DEFAULT 0")
 
 
 _COMMAND = r"(?<=: )(?:retry|resume|settle|go-on|reviewed) R\d+"

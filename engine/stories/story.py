@@ -29,8 +29,9 @@ from engine.sim.world import World
 from engine.store import events, queries
 from engine.store.pen import writing
 from engine.store.store import Store
-from engine.stories import next_tick, story_file
+from engine.stories import story_file
 from engine.stories.happenings import Stage, carry_out_happening
+from engine.stories.next_tick import Skip, next_tick
 from engine.stories.story_file import Happening, Story
 from engine.views import report
 
@@ -133,7 +134,7 @@ class Player:
     def __post_init__(self) -> None:
         opened = open_world(self.story.fleet, None, seed=self.seed, speed=math.inf)
         self.start, settings = opened.start, self.story.settings
-        self.clock = VirtualClock(opened.start)
+        self.clock, self._skip = VirtualClock(opened.start), Skip(opened.start)
         self.store = Store(self.path, durable=False)
         self.deaths = Deaths()
         world, rules = FaultyWorld(opened.world.state), settings.rules()
@@ -198,9 +199,7 @@ class Player:
             self._let_engine_go()
             self._death = Death(killed.kill, now, now + killed.kill.seconds)
             return (self._death.until,)
-        if advanced.acted:
-            return (now,)
-        return (advanced.next_due, self.port.world.next_change(now))
+        return self._skip.moments(self.engine, self.port.world, advanced, now)
 
     def _replace(self, death: Death) -> None:
         """Start another engine, with its own connections, in place of the dead one."""
@@ -234,7 +233,7 @@ class Player:
         """The next tick, or a later one if nothing can change before."""
         scripted = self._due[0][0] if self._due else None
         now, tick = self.clock.now(), self.engine.rules.tick
-        return next_tick.next_tick(now, self.start, tick, *due, scripted)
+        return next_tick(now, self.start, tick, *due, scripted)
 
     # --- happenings -----------------------------------------------------------------------
 
@@ -245,6 +244,7 @@ class Player:
     def _let_happen(self) -> None:
         while self._due and self._due[0][0] <= self.clock.now():
             _, _, happening = heapq.heappop(self._due)
+            self._skip.note_change(self.clock.now())
             self._do(happening)
 
     def _do(self, it: Happening) -> None:

@@ -40,13 +40,14 @@ class Found:
     silent: str | None = None
 
 
+def has_job(job: Job | None, fleet: Fleet, vm_id: str) -> bool:
+    """Tell whether VMM shows a running job that moves the VM: this job, or any other."""
+    return (job is not None and job.state == "running") or bool(fleet.running_jobs(vm_id))
+
+
 def is_in_flight(vm: Vm | None, job: Job | None, fleet: Fleet, vm_id: str) -> bool:
     """Tell whether a job or Hyper-V shows the VM in flight. VMM's status may be stale: ignored."""
-    if job is not None and job.state == "running":
-        return True
-    if fleet.running_jobs(vm_id):
-        return True
-    return vm is not None and vm.migrating_by_hyperv
+    return has_job(job, fleet, vm_id) or (vm is not None and vm.migrating_by_hyperv)
 
 
 def find(attempt: Attempt, vm: Vm | None, fleet: Fleet) -> Found:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from engine.model import Attempt, Outcome, Wait, same_host
-from engine.policy import rungs
+from engine.model import Attempt, AttemptKind, Look, Outcome, PartKind, Wait, same_host
+from engine.policy import freshness, rungs
 from engine.policy.judging import arrival
 from engine.policy.judging.arrival import Whereabouts
 from engine.policy.steps import Arrive, StopJob
@@ -16,19 +16,39 @@ def moving(view: View) -> Verdict:
     if attempt is None:
         return Verdict(Arrive(view.move, view.move.host or view.move.source))
     job = view.fleet.job(attempt.job)
-    if arrival.is_in_flight(view.vm, job, view.fleet, view.move.vm_id):
+    if arrival.has_job(job, view.fleet, view.move.vm_id):
         return _stop(view, attempt) if view.run.aborting else Verdict()
     both = tuple(h for h in (attempt.source, attempt.destination) if h is not None)
-    says_moving = view.vm is not None and view.vm.migrating
     silent = view.silent(*both)
     if silent:
         return rungs.hold_silent(view, silent)
     if job is None and not _is_overdue(view, attempt):
         return _look_for_arrival(view, attempt, both)
-    if not view.is_fresh(*both):
-        return Verdict(refresh=both)
-    if says_moving:
-        return _hold_endless(view, both)
+    return _judge_end(view, attempt, both)
+
+
+def _judge_end(view: View, attempt: Attempt, both: tuple[str, ...]) -> Verdict:
+    """Judge an attempt whose job has ended or was lost, by looks that were asked after that."""
+    looks = freshness.to_judge_end(view.fleet, both, attempt.vm_id, view.run.options)
+    if looks:
+        return Verdict(looks=looks)
+    vm = view.vm
+    if vm is not None and vm.migrating_by_hyperv:
+        return Verdict(due=view.now + view.rules.tick)
+    if view.fleet.job(attempt.job) is None:
+        stale = [
+            look
+            for host in both
+            for look in freshness.to_trust_status(view.fleet, host, view.fleet.list_of_jobs)
+        ]
+        if stale:
+            return Verdict(looks=tuple(stale))
+        if vm is not None and vm.migrating:
+            return _hold_endless(view, both)
+        place = arrival.find(attempt, vm, view.fleet).place
+        at_rest = place in (Whereabouts.SOURCE, Whereabouts.BOTH)
+        if attempt.kind is AttemptKind.COLD and at_rest:
+            return _hold_unseen_copy(view, attempt)
     return _where_it_ended(view, attempt)
 
 
@@ -46,7 +66,7 @@ def _stop(view: View, attempt: Attempt) -> Verdict:
     asked = view.move.stop_asked
     if asked is not None and view.now - asked < view.run.options.pass_:
         return Verdict(due=asked + view.run.options.pass_)
-    return Verdict(StopJob(view.move, jobs[0].id, attempt.source))
+    return Verdict(StopJob(view.move, jobs[0].id, attempt.source, view.valid_until))
 
 
 def _hold_endless(view: View, both: tuple[str, ...]) -> Verdict:
@@ -58,7 +78,22 @@ def _hold_endless(view: View, both: tuple[str, ...]) -> Verdict:
         "Repair or refresh {vm} in VMM; its id is {id}. {settle}",
     )
     verdict = hold_or(view, Wait.FOREIGN, "VMM still shows UnderMigration, without a job", ending)
-    return Verdict(verdict.step, refresh=both, due=verdict.due)
+    look = Look(PartKind.VM, view.move.vm_id, host=both[0])
+    may = freshness.may_reread(view.fleet, look, view.now, view.run.options)
+    return Verdict(verdict.step, looks=(look,) if may else (), due=verdict.due)
+
+
+def _hold_unseen_copy(view: View, attempt: Attempt) -> Verdict:
+    """Hold a powered-down VM whose job is lost and that Hyper-V shows on its source. VMM copies it
+    without a sign in Hyper-V, so the copy may go on: neither a retry nor an end is safe."""
+    ending = ended(
+        view.move,
+        Outcome.UNKNOWN,
+        "The job that moves {vm} was lost. The VM is at rest on {source}, but its copy may go on.",
+        "Check in VMM that no job moves {vm}; its id is {id}. {settle}",
+    )
+    text = "its job was lost, and nothing shows whether its copy goes on"
+    return hold_or(view, Wait.FOREIGN, text, ending)
 
 
 def _is_overdue(view: View, attempt: Attempt) -> bool:
@@ -83,8 +118,9 @@ def _look_for_arrival(view: View, attempt: Attempt, both: tuple[str, ...]) -> Ve
     found = arrival.find(attempt, view.vm, view.fleet)
     if found.place is not Whereabouts.DESTINATION:
         return Verdict(due=due)
-    if not view.is_fresh(*both):
-        return Verdict(refresh=both, due=due)
+    looks = freshness.to_judge_end(view.fleet, both, attempt.vm_id, view.run.options)
+    if looks:
+        return Verdict(looks=looks, due=due)
     return _where_it_ended(view, attempt)
 
 
@@ -97,6 +133,6 @@ def _where_it_ended(view: View, attempt: Attempt) -> Verdict:
         return rungs.hold_two_places(view)
     if found.host is None:
         unasked = view.unasked()
-        return Verdict(refresh=unasked) if unasked else rungs.hold_missing(view)
+        return Verdict(looks=unasked) if unasked else rungs.hold_missing(view)
     ended = arrival.result_of(attempt, found.place, view.fleet.job(attempt.job), view.move.vm)
     return Verdict(Arrive(view.move, found.host, ended))

@@ -20,7 +20,7 @@ from engine.model import (
     Wait,
     same_host,
 )
-from engine.policy import rungs, waits
+from engine.policy import freshness, rungs, waits
 from engine.policy.approvals import approval
 from engine.policy.starts import destinations, preflight
 from engine.policy.starts.destinations import stuck
@@ -66,14 +66,17 @@ def _place(view: View) -> Verdict | None:
     if len(vm.seen_on) > 1:
         return rungs.hold_two_places(view)
     if vm.migrating or view.fleet.running_jobs(vm.id):
-        return rungs.hold_foreign(view)
+        stale = freshness.to_believe_migration(
+            view.fleet, vm, view.last_closed, view.now, view.rules
+        )
+        return Verdict(looks=stale) if stale else rungs.hold_foreign(view)
     if not vm.seen_on and "replica" in vm.blocks:
         # ``seen_on`` never lists a replica copy, so an empty one proves nothing.
         return _blocked(view, vm)
     if not vm.seen_on:
         unasked = view.unasked()
         if unasked:
-            return Verdict(refresh=unasked)
+            return Verdict(looks=unasked)
         silent = view.silent(move.source, *((vm.vmm_host,) if vm.vmm_host else ()))
         return rungs.hold_silent(view, silent) if silent else rungs.hold_missing(view)
     host = vm.seen_on[0]
@@ -133,6 +136,9 @@ def _condition(view: View) -> Verdict | None:
     """Check that the VM's own condition allows a move."""
     vm = view.vm
     assert vm is not None
+    stale = freshness.to_trust_status(view.fleet, vm.vmm_host or "", view.last_closed)
+    if view.last_closed and stale and vm.vmm_host:
+        return Verdict(looks=stale)
     if vm.failed:
         return _repair_first(view, AttemptKind.DISMISS, f"VMM says {vm.vmm_status}")
     if vm.vmm_status == "IncompleteVMConfig":
@@ -200,7 +206,7 @@ def _repair_first(view: View, kind: AttemptKind, why: str) -> Verdict:
         return Verdict(stuck(view, why))
     host = view.vm.seen_on[0] if view.vm and view.vm.seen_on else view.move.source
     step = Dismiss if kind is AttemptKind.DISMISS else RefreshVm
-    return Verdict(step(view.move, host))
+    return Verdict(step(view.move, host, view.valid_until))
 
 
 def _in_backup(view: View) -> Verdict:

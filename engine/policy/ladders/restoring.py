@@ -23,7 +23,7 @@ from engine.model import (
     same_host,
     short,
 )
-from engine.policy import rungs, waits
+from engine.policy import freshness, rungs, waits
 from engine.policy.judging import arrival, network
 from engine.policy.steps import Arrive, Dismiss, Finish, PutBack, ReadNetworks, Return
 from engine.policy.verdict import FREE, Verdict, View, ended, hold_or, quote, tell
@@ -46,8 +46,11 @@ def restoring(view: View) -> Verdict:
         return rungs.hold_foreign(view)
     if not same_host(vm.seen_on[0], host):
         return Verdict(Arrive(move, vm.seen_on[0]))
+    stale = freshness.to_trust_status(view.fleet, vm.vmm_host or host, view.last_closed)
+    if stale:
+        return Verdict(looks=stale)
     if vm.failed and may_repair_vm(view, AttemptKind.DISMISS):
-        return Verdict(Dismiss(move, host))
+        return Verdict(Dismiss(move, host, view.valid_until))
     if view.record.baseline is None:
         return _conclude(view, host, ())
     return _check_network(view, host)
@@ -68,7 +71,8 @@ def _check_network(view: View, host: str) -> Verdict:
     restores = _restores(record)
     if repair.adapters and sum(a.result not in FREE for a in restores) < view.rules.restores:
         ending = _damaged(view, host, differences)
-        return _put_back(view, PutBack(move, repair, differences), ending)
+        until = view.valid_until, view.valid_until_at(host)
+        return _put_back(view, PutBack(move, repair, differences, *until), ending)
     return Verdict(_damaged(view, host, differences))
 
 
@@ -155,11 +159,11 @@ def _by_adapter(differences: tuple[Difference, ...]) -> Iterator[str]:
 def _is_stale(view: View) -> bool:
     """Tell whether the last reading is older than our last change or a person's last word."""
     reading = view.record.reading
-    kinds = (*MIGRATIONS, AttemptKind.RESTORE)
-    last = max((a.ended or 0.0 for a in view.record.of(*kinds)), default=0.0)
+    changes = view.record.of(*MIGRATIONS, AttemptKind.RESTORE)
+    closed = max((a.closed for a in changes), default=0)
     # A retry or ``settle`` asks for a new look: earlier readings do not count.
-    last = max(last, view.move.retried or 0.0, view.move.settled or 0.0)
-    return reading is None or reading.taken <= last
+    anew = max(view.move.retried or 0.0, view.move.settled or 0.0)
+    return reading is None or reading.asked <= closed or reading.taken <= anew
 
 
 def _conclude(view: View, host: str, repaired: tuple[Difference, ...]) -> Verdict:

@@ -12,15 +12,17 @@ from engine.model import (
     MOVED,
     ApprovalState,
     Fleet,
+    Look,
     Move,
     MoveState,
     Outcome,
+    PartKind,
     RunRecord,
     RunState,
     Wait,
     same_host,
 )
-from engine.policy import waits
+from engine.policy import freshness, waits
 from engine.policy.steps import (
     Adopt,
     Arrive,
@@ -151,7 +153,7 @@ def _finish(record: RunRecord, fleet: Fleet, now: float, rules: Rules) -> Plan:
     if run.kind == "host":
         proof = _prove_empty(record, fleet, now, rules)
         if proof is not None:
-            return Plan(closing + proof.steps, proof.refresh, proof.due)
+            return Plan(closing + proof.steps, proof.looks, proof.due)
     good = all(entry.move.outcome in GOOD for entry in record.moves)
     state = RunState.COMPLETED if good else RunState.INCOMPLETE
     return Plan((*closing, SetRunState(run.id, state, _last_words(record, state))))
@@ -187,15 +189,32 @@ def _prove_empty(record: RunRecord, fleet: Fleet, now: float, rules: Rules) -> P
         return Plan(due=now + run.options.pass_)
     stale = _only_in_vmm(run.sources, fleet)
     if stale and now - ended < rules.limits[Wait.MISSING]:
-        return Plan(refresh=stale, due=now + run.options.pass_)
+        rereads = (Look(PartKind.VMS, host) for host in stale)
+        looks = tuple(k for k in rereads if freshness.may_reread(fleet, k, now, run.options))
+        return Plan(looks=looks, due=now + run.options.pass_)
     if set(hosts) <= set(run.empty):
         return None
     if run.empty_first is None:
+        looks = _witnesses(record, fleet, hosts, 0.0)
+        if looks:
+            return Plan(looks=looks, due=now + rules.tick)
         again = now + rules.empty_gap
-        return Plan((SeeEmpty(run.id, hosts, now, proven=False),), refresh=hosts, due=again)
+        return Plan((SeeEmpty(run.id, hosts, now, proven=False),), due=again)
     if now - run.empty_first < rules.empty_gap:
         return Plan(due=run.empty_first + rules.empty_gap)
+    looks = _witnesses(record, fleet, run.empty_seen, run.empty_first + rules.empty_gap)
+    if looks:
+        return Plan(looks=looks, due=now + rules.tick)
     return Plan((SeeEmpty(run.id, run.empty_seen, run.empty_first, proven=True),))
+
+
+def _witnesses(
+    record: RunRecord, fleet: Fleet, hosts: Sequence[str], since: float
+) -> tuple[Look, ...]:
+    """Looks that the proof needs: both lists of each host, asked after the last attempt ended."""
+    after = max((a.closed for m in record.moves for a in m.attempts), default=0)
+    found = (freshness.to_prove_empty(fleet, h, after, since, record.run.options) for h in hosts)
+    return tuple(look for looks in found for look in looks)
 
 
 def _only_in_vmm(sources: Sequence[str], fleet: Fleet) -> tuple[str, ...]:

@@ -40,7 +40,8 @@ def resume_after_gap(
     before = facts.before
     for record in records:
         # A run that began after the last observation missed only the time since its beginning.
-        gap = fleet.at - max(before.at, record.run.began) if before is not None else 0.0
+        # The time that an answer takes is no gap: somebody is looking.
+        gap = fleet.at - max(before.answered_at, record.run.began) if before is not None else 0.0
         if gap > rules.gap:
             record = _shifted(record, gap, now)
             steps.append(ComeBack(record.run.id, gap))

@@ -2,24 +2,28 @@
 
 A host's limit counts migrations in and out. A shared-nothing move takes one live slot and one
 storage slot on both of its hosts, no matter who started it. A VM counts once per host, by any sign:
-VMM's status, a running VMM job, Hyper-V's status, or our own open attempt. A job whose target VMM
-does not show yet counts on every host, unless our own attempt names its hosts.
+VMM's status, a running VMM job, Hyper-V's status or migration job, or our own open attempt. A job
+whose target VMM does not show yet counts on every host, unless our own attempt names its hosts.
+Hyper-V's own counter may show more, which nobody can name: what it counts beyond those of ours that
+its running migration jobs name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from engine.model import Attempt, Fleet
+from engine.model import Attempt, Fleet, PartKind, same_host
 
 
 @dataclass
 class Slots:
-    """Ledger of one plan: the VMs that hold slots, by host (case folded) and VM id."""
+    """Ledger of one plan: the VMs that hold slots, by host (case folded) and VM id. ``unnamed``:
+    by host, further migrations that only Hyper-V's counter shows."""
 
     fleet: Fleet
     held: dict[str, dict[str, str]] = field(default_factory=dict)
+    unnamed: dict[str, int] = field(default_factory=dict)
 
     def holders(self, host: str) -> tuple[str, ...]:
         """Names of the VMs that hold a slot of this host, sorted."""
@@ -30,7 +34,12 @@ class Slots:
         host = self.fleet.host(name)
         if host is None:
             return 0
-        return max(0, host.slots - len(self.held.get(name.casefold(), {})))
+        return max(0, host.slots - self.used(name))
+
+    def used(self, name: str) -> int:
+        """Slots of this host in use."""
+        key = name.casefold()
+        return len(self.held.get(key, {})) + self.unnamed.get(key, 0)
 
     def hold(self, host: str | None, vm_id: str, name: str) -> None:
         """Count this VM on that host, even past the limit. Idempotent."""
@@ -51,8 +60,10 @@ class Slots:
         if host is None:
             return f"{name} is not in the fleet"
         holders = self.holders(name)
-        names = f": {', '.join(holders)}" if holders else ""
-        return f"{len(holders)} of {host.slots} on {name.split('.', 1)[0]}{names}"
+        more = self.unnamed.get(name.casefold(), 0)
+        named = [*holders, *([f"{more} more that Hyper-V counts"] if more else [])]
+        names = f": {', '.join(named)}" if named else ""
+        return f"{self.used(name)} of {host.slots} on {name.split('.', 1)[0]}{names}"
 
 
 def ledger(fleet: Fleet, open_attempts: Iterable[Attempt]) -> Slots:
@@ -64,7 +75,8 @@ def ledger(fleet: Fleet, open_attempts: Iterable[Attempt]) -> Slots:
             for host in vm.seen_on or (vm.vmm_host,):
                 slots.hold(host, vm.id, vm.name)
     known_target: set[str] = set()
-    for attempt in open_attempts:
+    attempts = list(open_attempts)
+    for attempt in attempts:
         name = names.get(attempt.vm_id, attempt.vm_id)
         slots.hold(attempt.source, attempt.vm_id, name)
         slots.hold(attempt.destination, attempt.vm_id, name)
@@ -79,7 +91,31 @@ def ledger(fleet: Fleet, open_attempts: Iterable[Attempt]) -> Slots:
         elif job.vm_id not in known_target:
             _hold_everywhere(slots, job.vm_id, name)
     _hold_moving_without_job(slots, fleet, known_target)
+    for one in fleet.hosts:
+        for vm_id, destination in one.moving:
+            slots.hold(one.name, vm_id, names.get(vm_id, vm_id))
+            slots.hold(destination, vm_id, names.get(vm_id, vm_id))
+    _count_unnamed(slots, fleet, attempts)
     return slots
+
+
+def _count_unnamed(slots: Slots, fleet: Fleet, attempts: Sequence[Attempt]) -> None:
+    """Add what each host's counter shows beyond the migrations that can be named."""
+    for host in fleet.hosts:
+        if host.counted is None:
+            continue
+        asked = fleet.age(PartKind.PULSE, host.name).asked_at or 0.0
+        named = {vm_id for vm_id, _ in host.moving} | {
+            vm_id for h in fleet.hosts for vm_id, to in h.moving if same_host(to, host.name)
+        }
+        ours = {
+            a.vm_id
+            for a in attempts
+            if same_host(a.source, host.name) or same_host(a.destination, host.name)
+        }
+        counted = {a.vm_id for a in attempts if a.begun <= asked} & ours & named
+        others = len(slots.held.get(host.name.casefold(), {}).keys() - ours)
+        slots.unnamed[host.name.casefold()] = max(0, host.counted - len(counted) - others)
 
 
 def _hold_moving_without_job(slots: Slots, fleet: Fleet, known: set[str]) -> None:

@@ -1,0 +1,118 @@
+"""What is known of a VMM server, in parts: the answers to looks become rows.
+
+The parts are kept in memory, too: only this engine writes them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from engine.advance.calls import CallAnswer
+from engine.errors import VmmError, VmmLocked, VmmUnavailable
+from engine.model import (
+    Fleet,
+    Job,
+    JobList,
+    Look,
+    OpenCall,
+    Part,
+    PartKind,
+    Pulse,
+    Reread,
+    Site,
+    Word,
+    compose,
+)
+from engine.policy.judging.causes import Cause, cause_of
+from engine.store import queries
+from engine.store.pen import Pen
+from engine.store.store import Store
+
+Key = tuple[PartKind, str]
+
+
+class Parts:
+    """The parts of one VMM server. ``errors``: of questions that failed since the last answer."""
+
+    def __init__(self, store: Store, vmm: str) -> None:
+        self.vmm = vmm
+        self.errors: dict[Key, VmmError] = {}
+        self._parts = {part.key: part for part in queries.parts(store, vmm)}
+
+    def fleet(self) -> Fleet:
+        """Compose the fleet."""
+        return compose(self.vmm, self._parts.values())
+
+    def take(self, pen: Pen, look: Look, row: OpenCall, answer: CallAnswer) -> None:
+        """Write the answer to a look, or why there is none."""
+        if answer.error is not None:
+            self._fail(pen, look, row, answer.error)
+            return
+        part = self._part(look)
+        newest = pen.calls.newest(self.vmm)
+        part = part.answered(look, row.id, newest, row.begun, pen.now)
+        if part.age.asked == row.id:  # no later question was answered before
+            self.errors.pop(look.key, None)
+            body = answer.body
+            if isinstance(body, Pulse):
+                body = replace(body, words=self._words(look, row, body))
+            part = replace(part, body=body)
+        self._keep(pen, part)
+        if isinstance(answer.body, Site):
+            self._drop_hosts(pen, {host.name.casefold() for host in answer.body.hosts})
+
+    def _words(self, look: Look, row: OpenCall, pulse: Pulse) -> tuple[Word, ...]:
+        """Words of this pulse, and earlier ones on other VMs that no full list has replaced."""
+        there = {vm.id: vm for vm in pulse.vms}
+        new = (Word(id_, row.id, row.begun, there.get(id_)) for id_ in look.ids)
+        before = self._parts.get(look.key)
+        old = before.body.words if before and isinstance(before.body, Pulse) else ()
+        shown = self._parts.get((PartKind.SHOWN, look.key[1]))
+        listed = shown.age.asked if shown else 0
+        kept = (w for w in old if w.asked > listed and w.vm_id not in look.ids)
+        return (*new, *kept)
+
+    def end_reread(self, pen: Pen, look: Look, row: OpenCall, job: Job | None) -> None:
+        """Write the end of VMM's job of a re-read; ``None``: VMM no longer knows the job."""
+        if job is not None and job.state == "completed":
+            self.take(pen, look, row, CallAnswer())
+            return
+        said = job.error if job is not None else None
+        is_locked = said is not None and cause_of(said) is Cause.LOCK
+        error = (VmmLocked if is_locked else VmmUnavailable)(said or "VMM's job did not complete")
+        self._fail(pen, look, row, error)
+
+    def _fail(self, pen: Pen, look: Look, row: OpenCall, error: VmmError) -> None:
+        self.errors[look.key] = error
+        is_locked = isinstance(error, VmmLocked)
+        self._keep(pen, self._part(look).failed(row.id, row.begun, str(error), is_locked))
+
+    def _part(self, look: Look) -> Part:
+        return self._parts.get(look.key) or Part(look.kind, look.name)
+
+    def _keep(self, pen: Pen, part: Part) -> None:
+        self._parts[part.key] = part
+        pen.keep_part(self.vmm, part)
+
+    def _drop_hosts(self, pen: Pen, known: set[str]) -> None:
+        """Drop the parts of hosts that VMM no longer knows."""
+        of_hosts = (PartKind.KNOWN, PartKind.SHOWN, PartKind.PULSE, PartKind.VMS, PartKind.HOST)
+        for key, part in list(self._parts.items()):
+            if part.kind in of_hosts and key[1] not in known:
+                del self._parts[key]
+                pen.drop_part(self.vmm, part)
+
+    def ended_job(self, job: str) -> tuple[bool, Job | None]:
+        """Return whether VMM's latest list shows that a job has ended, and the job if it knows
+        it."""
+        part = self._parts.get((PartKind.JOBS, ""))
+        jobs = part.body if part and isinstance(part.body, JobList) else JobList(0.0)
+        found = next((one for one in jobs.jobs if one.id == job), None)
+        if found is not None:
+            return found.state != "running", found
+        return job in jobs.unknown, None
+
+
+def reread_of(look: Look) -> Reread:
+    """Kind of re-read of a look."""
+    return Reread(str(look.kind))

@@ -1,0 +1,116 @@
+"""Freshness: how old the parts may be on which a decision rests. Each function returns the looks
+that are needed first; none: decide now.
+
+| decision | needs |
+|---|---|
+| a move has ended | both Hyper-Vs' word on the VM, asked after VMM's answer about its job |
+| a start | jobs, counters and word on the VM at most 2 ticks old; room and switches a pass |
+| VMM's status of a VM at rest | VMM's list of the host, asked after the last attempt ended |
+| a host is empty | both full lists, asked after the last end, VMM's after a light re-read |
+
+A ``bulletproof`` run wants a light re-read of both hosts before each start and after each end.
+
+Order is decided by the numbers of calls, age by the time of the question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from engine.model import Fleet, Look, Options, PartKind, Vm
+from engine.policy.waits import Rules
+
+Looks = tuple[Look, ...]
+
+
+def word_asked(fleet: Fleet, host: str, vm_id: str) -> tuple[int, float]:
+    """Return number and time of the latest question to a host's Hyper-V about a VM; 0: never."""
+    shown = fleet.age(PartKind.SHOWN, host)
+    word = fleet.words.get((host.casefold(), vm_id), (0, 0.0))
+    return max(word, (shown.asked, shown.asked_at or 0.0))
+
+
+def to_judge_end(fleet: Fleet, hosts: Iterable[str], vm_id: str, options: Options) -> Looks:
+    """Looks before the end of an attempt is judged: both hosts, asked after VMM's answer."""
+    jobs = fleet.age(PartKind.JOBS)
+    after = jobs.answered
+    if options.bulletproof:
+        rereads = _reread(fleet, hosts, (jobs.asked_at or 0.0) - options.pass_, options)
+        if rereads:
+            return rereads
+    stale = [h for h in hosts if word_asked(fleet, h, vm_id)[0] <= after]
+    return tuple(Look(PartKind.PULSE, host, (vm_id,)) for host in stale)
+
+
+def to_start(
+    fleet: Fleet, source: str, target: str, vm_id: str, now: float, rules: Rules, options: Options
+) -> Looks:
+    """Looks before a start: what runs, whether the VM is as it was, and room and switches."""
+    soon = now - 2 * rules.tick
+    looks = []
+    if not soon <= (fleet.age(PartKind.JOBS).asked_at or 0.0) <= now:
+        looks.append(Look(PartKind.JOBS))
+    for host in (source, target):
+        pulse = fleet.age(PartKind.PULSE, host)
+        ages = (pulse.asked_at or 0.0, word_asked(fleet, host, vm_id)[1])
+        if pulse.failed or not all(soon <= at <= now for at in ages):
+            looks.append(Look(PartKind.PULSE, host, (vm_id,)))
+    for kind in (PartKind.KNOWN, PartKind.SHOWN):
+        age = fleet.age(kind, target)
+        if not now - options.pass_ <= (age.asked_at or 0.0) <= now:
+            looks.append(Look(kind, target))
+    if options.bulletproof:
+        looks += _reread(fleet, (source, target), now - options.pass_, options)
+    return tuple(looks)
+
+
+def _reread(fleet: Fleet, hosts: Iterable[str], since: float, options: Options) -> Looks:
+    """Light re-reads of these hosts' VMs, unless one was asked for at ``since`` or later, or failed
+    again and again."""
+    ages = [(host, fleet.age(PartKind.VMS, host)) for host in hosts]
+    wanted = [h for h, a in ages if (a.asked_at or 0.0) < since and a.tries <= options.refreshes]
+    return tuple(Look(PartKind.VMS, host) for host in wanted)
+
+
+def to_trust_status(fleet: Fleet, host: str, after: int) -> Looks:
+    """Looks before VMM's status of a VM on this host counts: asked after call ``after``."""
+    is_later = fleet.age(PartKind.KNOWN, host).asked > after
+    return () if is_later else (Look(PartKind.KNOWN, host),)
+
+
+def to_believe_migration(fleet: Fleet, vm: Vm, after: int, now: float, rules: Rules) -> Looks:
+    """Look before VMM's status UnderMigration counts if no job and no Hyper-V shows a migration: it
+    may be left from a move that is over. ``after``: call when our own last attempt ended."""
+    if vm.migrating_by_hyperv or fleet.running_jobs(vm.id) or not vm.vmm_host:
+        return ()
+    age = fleet.age(PartKind.KNOWN, vm.vmm_host)
+    is_fresh = age.asked > after and now - 2 * rules.tick <= (age.asked_at or 0.0) <= now
+    return () if is_fresh else (Look(PartKind.KNOWN, vm.vmm_host),)
+
+
+def to_prove_empty(fleet: Fleet, host: str, after: int, since: float, options: Options) -> Looks:
+    """Looks before a host is called empty: VMM's light re-read of its VMs, then both lists. All
+    asked after call ``after``, the lists at ``since`` or later (Unix seconds). A re-read that fails
+    again and again is given up: Hyper-V's own list is the first witness."""
+    vms = fleet.age(PartKind.VMS, host)
+    if vms.asked <= after and (vms.tried <= after or vms.tries <= options.refreshes):
+        return (Look(PartKind.VMS, host),)
+    reread = vms.answered if vms.asked > after else after
+    shown, known = fleet.age(PartKind.SHOWN, host), fleet.age(PartKind.KNOWN, host)
+    looks = []
+    if shown.asked <= after or (shown.asked_at or 0.0) < since:
+        looks.append(Look(PartKind.SHOWN, host))
+    if known.asked <= reread or (known.asked_at or 0.0) < since:
+        looks.append(Look(PartKind.KNOWN, host))
+    return tuple(looks)
+
+
+def may_reread(fleet: Fleet, look: Look, now: float, options: Options) -> bool:
+    """Tell whether VMM may be asked for this re-read now: once a ``pass``; after a failure every
+    ``refresh-interval``, ``refreshes`` times, and then once a ``pass``."""
+    age = fleet.age(*look.key)
+    last = max(age.asked_at or 0.0, age.tried_at or 0.0)
+    wait = options.pass_
+    if 0 < age.tries <= options.refreshes:
+        wait = options.refresh_interval
+    return last > now or now >= last + wait
