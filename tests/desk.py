@@ -36,6 +36,7 @@ from engine.settings import Settings
 from engine.store import events, queries
 from engine.store.pen import Pen, writing
 from engine.store.store import Store
+from tests.fleets import keep_fleet
 
 NOW = 1_767_650_400.0
 HOSTS = tuple(f"hv0{number}.corp.example" for number in range(1, 8))
@@ -84,7 +85,7 @@ class Desk:
         )
         hosts = tuple(Host(name, seen_at=NOW) for name in HOSTS)
         with writing(self.store, NOW) as pen:
-            pen.keep_fleet(Fleet("vmm01", NOW, NOW, hosts, found))
+            keep_fleet(pen, Fleet("vmm01", NOW, NOW, hosts, found))
 
     # --- what people do ---------------------------------------------------------------------
 

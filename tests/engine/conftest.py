@@ -37,6 +37,7 @@ from engine.policy.starts.breakers import breakers
 from engine.policy.steps import Finish, Hold, Plan
 from engine.policy.verdict import Verdict, View
 from engine.policy.waits import Rules
+from tests.fleets import fresh
 
 NOW = 1_767_650_400.0
 
@@ -64,6 +65,7 @@ class Scene:
         self.jobs: list[Job] = []
         self.approvals: list[Approval] = []
         self.facts = Facts()
+        self.asked: Callable[[Fleet], Fleet] = lambda fleet: fleet
         self._attempts = 0
         for name in ("hv01", "hv02", "hv03", "hv04"):
             self.host(name)
@@ -86,6 +88,11 @@ class Scene:
     def knowing(self, **facts: object) -> Scene:
         """Rows that belong to no unfinished run."""
         self.facts = replace(self.facts, **facts)
+        return self
+
+    def with_ages(self, change: Callable[[Fleet], Fleet]) -> Scene:
+        """Change the ages of what is known, in each fleet from now on."""
+        self.asked = change
         return self
 
     def silent(self, *names: str) -> Scene:
@@ -193,7 +200,8 @@ class Scene:
     def reading(
         self, network: Network, host: str = "hv02", age: float = 1.0, name: str = "web01"
     ) -> Scene:
-        read = Reading(f"id-{name}", fqdn(host), network, self.now - age)
+        at = self.now - age
+        read = Reading(f"id-{name}", fqdn(host), network, at, self.number(at))
         return self._record(name, 1, reading=read)
 
     def attempt(
@@ -222,8 +230,11 @@ class Scene:
         for side in ("source", "destination"):
             if changes.get(side) is not None:
                 changes[side] = fqdn(str(changes[side]))
+        known = replace(known, **changes)
+        if known.ended is not None:
+            known = replace(known, closed=self.number(known.ended))
         before = self.moves[run, name].attempts
-        return self._record(name, run, attempts=(*before, replace(known, **changes)))
+        return self._record(name, run, attempts=(*before, known))
 
     def job(self, name: str = "web01", state: str = "running", **changes: object) -> Scene:
         """Add a VMM job that moves the VM from hv01 to hv02."""
@@ -277,7 +288,7 @@ class Scene:
     # --- asking the policy ------------------------------------------------------------------
 
     def fleet(self) -> Fleet:
-        return Fleet(
+        fleet = Fleet(
             vmm="vmm01",
             at=self.now,
             server_time=self.now + self.skew,
@@ -285,6 +296,11 @@ class Scene:
             vms=tuple(self.vms.values()),
             jobs=tuple(self.jobs),
         )
+        return self.asked(fresh(fleet))
+
+    def number(self, at: float) -> int:
+        """Number of a call at this time: later calls have higher ones, up to 90 for now."""
+        return max(1, 90 - round(self.now - at))
 
     def record(self, run: int = 1) -> RunRecord:
         return RunRecord(

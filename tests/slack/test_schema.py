@@ -18,6 +18,7 @@ from engine.model import Network
 from engine.store import codec, events, queries
 from engine.store.pen import writing
 from engine.store.store import Store
+from tests.fleets import keep_fleet
 
 BEFORE_ROOMS = Path(__file__).parent / "databases" / "before_rooms.sql"
 """A told night, as the version wrote it that had four lists of migrations for the Slack side."""
@@ -144,7 +145,7 @@ def test_saved_fleets_and_networks_are_read_and_written_back_identically(old):
         parts = store.query("SELECT * FROM parts")
         read = queries.fleet(store, fleet["vmm"])
         with writing(store, read.at) as pen:
-            pen.keep_fleet(read)
+            keep_fleet(pen, read)
         again = queries.fleet(store, fleet["vmm"])
 
     assert len(networks) == 16

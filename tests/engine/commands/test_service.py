@@ -16,6 +16,7 @@ from engine.settings import RunDefaults, Settings
 from engine.store import events, queries
 from engine.store.pen import writing
 from engine.store.store import Store
+from tests.fleets import keep_fleet
 
 NOW = 1_767_650_400.0
 HOSTS = ("hv01.corp.example", "hv02.corp.example", "hv03.corp.example", "hv03.lab.example")
@@ -57,7 +58,7 @@ def store(tmp_path):
 @pytest.fixture
 def service(store):
     with writing(store, NOW) as pen:
-        pen.keep_fleet(fleet())
+        keep_fleet(pen, fleet())
     return Service(store, VirtualClock(NOW), Settings(run=RunDefaults(attempts=5)))
 
 
@@ -142,7 +143,7 @@ def test_a_vm_is_on_the_only_host_that_shows_it_or_else_where_vmm_reports_it(ser
     web01 = replace(moved_on.vms[0], seen_on=("hv02.corp.example",))
     split = replace(moved_on.vms[1], seen_on=("hv01.corp.example", "hv02.corp.example"))
     with writing(service.store, NOW) as pen:
-        pen.keep_fleet(replace(moved_on, vms=(web01, split, *moved_on.vms[2:])))
+        keep_fleet(pen, replace(moved_on, vms=(web01, split, *moved_on.vms[2:])))
     submit(service, "vm web01,web02 to hv03.lab.example")
 
     assert moved(service) == [("id-1", "hv02"), ("id-2", "hv01")]
@@ -293,7 +294,7 @@ def test_a_request_starts_only_if_its_preview_is_still_valid(service):
     with writing(service.store, NOW) as pen:
         now = fleet()
         [one, *others] = [vm for vm in now.vms if vm.vmm_host == HOSTS[0]]
-        pen.keep_fleet(replace(now, vms=tuple(vm for vm in now.vms if vm != one)))
+        keep_fleet(pen, replace(now, vms=tuple(vm for vm in now.vms if vm != one)))
 
     with pytest.raises(Refused, match=r"have just changed\. Nothing started\. Repeat the request"):
         submit(service, "host hv01 to hv02", shown=shown)

@@ -58,6 +58,7 @@ from engine.store.schema import migrations
 from engine.store.store import Store
 from engine.store.transaction import Transaction
 from tests.console import ROOT
+from tests.fleets import keep_fleet
 from tests.hangs import HANGS
 
 NOW = 1_767_650_400.0
@@ -804,7 +805,7 @@ def test_a_start_without_an_answer_stays_open(store, run):
 def test_the_latest_observation_replaces_the_previous_one(store):
     for at in (NOW, NOW + 5):
         with writing(store, at) as pen:
-            pen.keep_fleet(Fleet("vmm01", at, at))
+            keep_fleet(pen, Fleet("vmm01", at, at))
 
     assert queries.fleet(store, "vmm01") == Fleet("vmm01", NOW + 5, NOW + 5)
     assert queries.fleet(store, "vmm02") is None
@@ -1021,7 +1022,7 @@ def test_an_observation_writes_its_times_and_the_parts_that_changed(store):
     for fleet, rows in looks:
         before = store.database().raw.conn.total_changes
         with writing(store, NOW) as pen:
-            pen.keep_fleet(fleet)
+            keep_fleet(pen, fleet)
 
         assert store.database().raw.conn.total_changes - before == rows
         assert queries.fleet(store, "vmm01") == fleet
@@ -1030,7 +1031,7 @@ def test_an_observation_writes_its_times_and_the_parts_that_changed(store):
 def test_a_host_that_is_gone_leaves_no_part_behind(store):
     for hosts in (("hv01", "hv02"), ("hv02",)):
         with writing(store, NOW) as pen:
-            pen.keep_fleet(Fleet("vmm01", NOW, NOW, tuple(map(Host, hosts))))
+            keep_fleet(pen, Fleet("vmm01", NOW, NOW, tuple(map(Host, hosts))))
 
     assert {row["name"] for row in store.query("SELECT name FROM parts")} == {"", "hv02"}
     assert [host.name for host in queries.fleet(store, "vmm01").hosts] == ["hv02"]

@@ -42,6 +42,7 @@ from engine.views.report import (
     spreadsheet,
     summary,
 )
+from tests.fleets import keep_fleet
 
 T0 = 1_767_650_400.0
 HV01, HV02, HV03 = (f"{name}.corp.example" for name in ("hv01", "hv02", "hv03"))
@@ -239,7 +240,7 @@ class Told:
     def __init__(self, store: Store, kind: str = "host", vms: tuple[str, ...] = ("web01",)) -> None:
         self.store = store
         with writing(store, T0) as pen:
-            pen.keep_fleet(Fleet("vmm01", T0, T0, (Host(HV01), Host(HV02)), ()))
+            keep_fleet(pen, Fleet("vmm01", T0, T0, (Host(HV01), Host(HV02)), ()))
             self.run = pen.runs.open(
                 vmm="vmm01",
                 kind=kind,
@@ -642,7 +643,7 @@ def test_a_limit_lowered_afterwards_does_not_raise_the_lower_bound(store):
         three.finish(110, name=name)
     with three.at(120) as pen:
         hosts = tuple(Host(name, live_limit=1, storage_limit=1) for name in (HV01, HV02))
-        pen.keep_fleet(Fleet("vmm01", T0, T0, hosts, ()))
+        keep_fleet(pen, Fleet("vmm01", T0, T0, hosts, ()))
     three.end(120)
 
     assert three.told_run()["bound"] == 100.0
