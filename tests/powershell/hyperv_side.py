@@ -24,6 +24,7 @@ FIELDS = {
     "Protocol": "protocol",
 }
 STATES = {HyperVState.OTHER: "Starting"}
+JOB_STATES = {"completed": 7, "canceled": 8, "failed": 10}
 
 
 def answer(desk: Desk, now: float, call: Call) -> Answer:
@@ -87,7 +88,14 @@ def _vm_host(here: _Here, call: Call) -> Answer:
 
 
 def _vms(here: _Here, call: Call) -> Answer:
-    return _objects(_vm(here, vm) for vm in here.vms())
+    found = here.vms()
+    if "Id" in call.bound:
+        wanted = call.bound["Id"].upper()
+        found = [vm for vm in found if vm.id == wanted]
+        if not found:
+            text = f'Hyper-V was unable to find a virtual machine with id "{wanted}".'
+            raise VmmRefused(text, code=here.desk.quirks.no_vm)
+    return _objects(_vm(here, vm) for vm in found)
 
 
 def _vm(here: _Here, vm: VmState) -> Row:
@@ -103,6 +111,38 @@ def _vm(here: _Here, vm: VmState) -> Row:
         "SecondaryOperationalStatus": words[1] if len(words) > 1 else None,
         "ReplicationMode": "Replica" if "replica" in vm.spec.blocks else "None",
     }
+
+
+def _cim(here: _Here, call: Call) -> Answer:
+    assert call.bound["Namespace"] == "root/virtualization/v2"
+    name = call.bound["ClassName"]
+    return _objects({"type": f"VMFerry.Tests.Cim.{name}", **row} for row in CLASSES[name](here))
+
+
+def _migration_jobs(here: _Here) -> Iterable[Row]:
+    """Jobs of the source, ended ones for five minutes. VMM copies powered-down VMs without one."""
+    for migration in (*here.state.over, *here.state.open):
+        begun = migration.started is not None and migration.kind == "live"
+        kept = migration.ended is None or here.now - migration.ended < 300
+        if migration.source == here.host.name and begun and kept:
+            yield {
+                "VirtualSystemName": migration.vm_id,
+                "DestinationHost": migration.destination,
+                "JobState": JOB_STATES.get(migration.phase, 4),
+                "PercentComplete": views.progress(migration, here.now),
+            }
+
+
+def _counters(here: _Here) -> Iterable[Row]:
+    moving = [m for m in here.state.open if m.phase == "running" and m.kind == "live"]
+    number = sum(one.touches(here.host.name) for one in moving)
+    return [{"ActiveVirtualSystemMigrationCount": number, "ActiveStorageMigrationCount": number}]
+
+
+def _maxima(here: _Here) -> Iterable[Row]:
+    row = {"MaximumActiveVirtualSystemMigration": here.host.live}
+    row["MaximumActiveStorageMigration"] = here.host.storage
+    return [{**row, "EnableVirtualSystemMigration": True}]
 
 
 def _adapters(here: _Here, call: Call) -> Answer:
@@ -254,10 +294,16 @@ def _connect(here: _Here, call: Call) -> Answer:
     return here.repair(vm, AdapterRepair(nic.id, nic.mac, switch=call.bound["SwitchName"]))
 
 
+CLASSES: dict[str, Callable[[_Here], Iterable[Row]]] = {
+    "Msvm_MigrationJob": _migration_jobs,
+    "Msvm_VirtualSystemMigrationService": _counters,
+    "Msvm_VirtualSystemMigrationServiceSettingData": _maxima,
+}
 CMDLETS: dict[str, Callable[[_Here, Any], Answer]] = {
     "Get-VMHost": _vm_host,
     "Get-VM": _vms,
     "Get-VMSwitch": _switches,
+    "Get-CimInstance": _cim,
     "Get-VMNetworkAdapter": _adapters,
     "Get-VMNetworkAdapterVlan": _vlan,
     "Get-VMNetworkAdapterIsolation": _isolation,

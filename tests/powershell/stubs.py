@@ -1,9 +1,9 @@
 """Stub PowerShell modules with documented signatures, whose cmdlets ask a simulated world.
 
-``write(folder)`` makes three modules from ``cmdlets.json``: ``virtualmachinemanager``, ``Hyper-V``
-and ``WorldClock`` (``Get-Date`` by the world's clock). A stub binds its parameters exactly as
-documented: names, aliases, sets, mandatory, position, pipeline input, accepted values, and the
-products' types. So a call that the real cmdlet would refuse is refused here too, even with
+``write(folder)`` makes four modules from ``cmdlets.json``: ``virtualmachinemanager``, ``Hyper-V``,
+``CimCmdlets`` and ``WorldClock`` (``Get-Date`` by the world's clock). A stub binds its parameters
+exactly as documented: names, aliases, sets, mandatory, position, pipeline input, accepted values,
+and the products' types. So a call that the real cmdlet would refuse is refused here too, even with
 splatting. The behaviour of stubs is in ``handlers/``; the other side is ``world_server.py``.
 ``environment(...)`` and ``opening(...)`` prepare a shell of the world.
 """
@@ -72,9 +72,9 @@ def commands() -> dict[str, dict[str, object]]:
 
 
 def write(folder: Path) -> Path:
-    """Write the three modules into a folder for ``PSModulePath``."""
+    """Write the four modules into a folder for ``PSModulePath``."""
     known = commands()
-    for module in ("virtualmachinemanager", "Hyper-V"):
+    for module in ("virtualmachinemanager", "Hyper-V", "CimCmdlets"):
         names = [name for name, spec in known.items() if spec["module"] == module]
         _write_module(folder, module, known, names)
     _write_module(folder, "WorldClock", known, ["Get-Date"])
@@ -91,7 +91,7 @@ def opening(shell: str, *, both: bool = False) -> str:
     """Text that a new runspace on this computer runs first. ``both`` is a machine with VMM's
     console and Hyper-V, where VMM's aliases shadow Hyper-V's cmdlets."""
     modules = ["virtualmachinemanager"] if shell == VMM or both else []
-    modules += ["Hyper-V"] if shell != VMM or both else []
+    modules += ["Hyper-V", "CimCmdlets"] if shell != VMM or both else []
     return "; ".join(f"Import-Module {name} -Global" for name in ["WorldClock", *modules])
 
 

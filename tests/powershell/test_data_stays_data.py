@@ -91,6 +91,26 @@ def test_ids_are_looked_up_and_not_run(scene, text):
     assert scene.host("Get-VmfHostNetwork", VmIds=[text]).data == {"vms": []}
     assert scene.vmm("Update-VmfVm", VmId=text).error["code"] == "not_found"
     assert scene.vmm("Stop-VmfJob", JobId=text).error["code"] == "contract"
+    assert scene.vmm("Get-VmfJobs", Ids=[text]).data["unknown"] == [text]
+    assert scene.host("Get-VmfPulse", VmIds=[text]).data["vms"] == []
+
+
+@evil
+def test_names_and_times_of_guarded_calls_are_looked_up_and_not_run(scene, text):
+    later = {"NotAfter": scene.at(60)}
+    ours = {"VmId": WEB01, "HostName": text, **later}
+
+    assert scene.vmm("Get-VmfInventory", HostName=text).error["message"].endswith(text)
+    for what in ("vms", "host", "vm"):
+        error = scene.vmm("Start-VmfReread", What=what, Name=text, **later).error
+        assert error["code"] == "not_found"
+    assert scene.vmm("Stop-VmfMove", JobId=text, **later).error["code"] == "contract"
+    assert scene.vmm("Clear-VmfFailure", **ours).error["code"] == "elsewhere"
+    assert scene.vmm("Repair-VmfModel", **ours, Adapters="[]").error["code"] == "elsewhere"
+    assert (
+        scene.host("Add-VmfHostPort", VmId=text, Adapters="[]", **later).error["class"] == "stale"
+    )
+    assert scene.start(NotBefore=text).error["code"] == "contract"
 
 
 @evil

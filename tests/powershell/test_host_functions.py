@@ -464,4 +464,7 @@ def test_host_functions_ignore_the_aliases_of_the_vmm_console(scene, trapped):
     assert len(trapped.call("Get-VmfHostNetwork", VmIds=[DB01]).data["vms"]) == 1
     assert trapped.call("Test-VmfRights").data["readable"] is True
     assert trapped.call("Add-VmfHostNetwork", VmId=DB01, Adapters=json.dumps([wanted])).data == {}
+    assert len(trapped.call("Get-VmfPulse", VmIds=[DB01]).data["vms"]) == 1
+    guarded = {"Adapters": json.dumps([wanted]), "NotAfter": scene.at(60)}
+    assert trapped.call("Add-VmfHostPort", VmId=DB01, **guarded).data == {}
     assert [call.cmdlet for call in scene.server.calls if "-SC" in call.cmdlet] == []

@@ -19,10 +19,12 @@ EXPORTED = {
     "VMFerry.Vmm": {
         *("Get-VmfVersion", "Get-VmfFleet", "Get-VmfNetwork", "Start-VmfMove"),
         *("Repair-VmfNetwork", "Clear-VmfFailedJob", "Update-VmfHost", "Update-VmfVm"),
-        "Stop-VmfJob",
+        *("Stop-VmfJob", "Get-VmfJobs", "Get-VmfInventory", "Get-VmfSite", "Start-VmfReread"),
+        *("Clear-VmfFailure", "Repair-VmfModel", "Stop-VmfMove"),
     },
     "VMFerry.Host": {
         *("Get-VmfHostState", "Get-VmfHostNetwork", "Add-VmfHostNetwork", "Test-VmfRights"),
+        *("Get-VmfPulse", "Add-VmfHostPort"),
     },
 }
 APPROVED = {

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from engine.errors import VmmRefused
+from engine.errors import VmmLocked, VmmRefused
 from engine.model import Adapter, AdapterRepair, Job, MoveOrder, Network, Repair
 from engine.sim import lies, views
 from engine.sim.migrations import reach, unlocked
@@ -30,6 +31,19 @@ FLAGS = {
     "fibre_channel": "HasVirtualFibreChannelAdapters",
     "replica": "IsRecoveryVM",
 }
+
+
+@dataclass
+class Reread:
+    """A job in which VMM re-reads something. ``read`` does that at the end of the job."""
+
+    id: str
+    cmdlet: str
+    begins: float
+    ends: float
+    read: Callable[[float], None]
+    ended: bool = False
+    error: str = ""
 
 
 def answer(desk: Desk, now: float, call: Call) -> Answer:
@@ -66,7 +80,7 @@ def _hosts(desk: Desk, now: float, bound: Row) -> Answer:
     state = desk.world.state
     if "ComputerName" in bound:
         found = state.known_host(bound["ComputerName"])
-        return _objects([_host(found, now)] if found else [])
+        return _objects([_host(found, now) | _room(desk, found, now)] if found else [])
     desk.world.observe(now)  # listing all hosts shows their load, by which the world judges
     return _objects(_host(host, now) | _room(desk, host, now) for host in state.hosts.values())
 
@@ -111,9 +125,17 @@ def volume(name: str, free_mb: int | None) -> Row:
 
 
 def _read_host(desk: Desk, now: float, bound: Row) -> Answer:
+    """Re-read a host. In a job of its own, VMM reads nothing of its VMs."""
     host = _host_of(desk.world.state, bound["VMHost"])
-    reach(desk.world.state, now, host.name)
     unlocked(desk.world.state, now, host.name)
+    if "RunAsynchronously" in bound:
+
+        def read(then: float) -> None:
+            reach(desk.world.state, then, host.name)
+            host.refreshed_at = then
+
+        return _objects([_host(host, now)], _reread(desk, now, "Read-SCVMHost", read))
+    reach(desk.world.state, now, host.name)
     views.refresh_host(desk.world.state, host, now)
     return _objects([_host(host, now)])
 
@@ -166,6 +188,41 @@ def _vm_of(state: State, key: str) -> VmState:
     if found is None:
         raise VmmRefused("VMM cannot find the virtual machine", code="801")
     return found
+
+
+def _read_vms(desk: Desk, now: float, bound: Row) -> Answer:
+    """Re-read one VM, or the VMs of a host."""
+    if "VM" in bound and "RunAsynchronously" not in bound:
+        return _read_vm(desk, now, bound)
+    state = desk.world.state
+    if "VM" in bound:
+        vm = _vm_of(state, bound["VM"])
+        unlocked(state, now, *vm.hosts)
+        if state.migration_of(vm.id):
+            raise VmmLocked(f"'{vm.name}' is locked by another job", code="2606")
+        job = _reread(desk, now, "Read-SCVirtualMachine", lambda then: _read_now(desk, then, bound))
+        return _objects([_vm(state, vm, now)], job)
+    host = _host_of(state, bound["VMHost"])
+    unlocked(state, now, host.name)
+
+    def read(then: float) -> None:
+        reach(state, then, host.name)
+        views.refresh_host(state, host, then)
+
+    return _objects([], _reread(desk, now, "Read-SCVirtualMachine", read))
+
+
+def _reread(desk: Desk, now: float, cmdlet: str, read: Callable[[float], None]) -> Row | None:
+    """Begin a job in which VMM re-reads something."""
+    key = object_id("reread", f"{len(desk.rereads)} {now}")
+    job = Reread(key, cmdlet, now, now + desk.quirks.reread_seconds, read)
+    desk.rereads.append(job)
+    desk.settle(now)
+    return _reread_job(job) if desk.quirks.job_variable else None
+
+
+def _read_now(desk: Desk, now: float, bound: Row) -> None:
+    _read_vm(desk, now, bound)
 
 
 def _read_vm(desk: Desk, now: float, bound: Row) -> Answer:
@@ -226,8 +283,28 @@ def _jobs(desk: Desk, now: float, bound: Row) -> Answer:
     wanted = bound.get("ID") or bound.get("Job")
     jobs = views.observe(desk.world.state, now, (), [wanted] if wanted else []).jobs
     if wanted:
-        return _objects(_job(desk, job) for job in jobs if job.id == wanted)
-    return _objects(_job(desk, job) for job in jobs if job.state == "running")
+        rereads = [_reread_job(job) for job in desk.rereads if job.id == wanted]
+        return _objects([*rereads, *(_job(desk, job) for job in jobs if job.id == wanted)])
+    rereads = [_reread_job(job) for job in desk.rereads if not job.ended]
+    return _objects([*rereads, *(_job(desk, job) for job in jobs if job.state == "running")])
+
+
+def _reread_job(job: Reread) -> Row:
+    status = "Running" if not job.ended else "Failed" if job.error else "Completed"
+    return {
+        "type": SC + "Task",
+        "ID": job.id,
+        "Name": "Refresh",
+        "CmdletName": job.cmdlet,
+        "Status": status,
+        "ProgressValue": 100 if job.ended else 50,
+        "ErrorInfo": _error(job.error),
+        "StartTime": iso(job.begins),
+        **({"EndTime": iso(job.ends)} if job.ended else {}),
+        "ResultObjectID": object_id("reread object", job.id),
+        "IsCompleted": job.ended,
+        "IsStoppable": not job.ended,
+    }
 
 
 def _job(desk: Desk, job: Job) -> Row:
@@ -245,7 +322,7 @@ def _job(desk: Desk, job: Job) -> Row:
         "CmdletName": desk.quirks.job_cmdlet,
         "Status": STATES[job.state],
         "ProgressValue": job.progress,
-        "ErrorInfo": _error(job),
+        "ErrorInfo": _error(job.error or ""),
         **({"StartTime": iso(job.started)} if job.started is not None else {}),
         **({"EndTime": iso(job.ended)} if job.ended is not None else {}),
         "ResultName": vm.name if vm else "Object Deleted",
@@ -257,9 +334,9 @@ def _job(desk: Desk, job: Job) -> Row:
     }
 
 
-def _error(job: Job) -> Row:
+def _error(text: str) -> Row:
     """Sentence and number separately, as VMM has them."""
-    text, number = job.error or "", 0
+    number = 0
     if found := re.fullmatch(r"(.*) \((\d+)\)", text, re.DOTALL):
         text, number = found[1], int(found[2])
     row = {"type": "Microsoft.VirtualManager.Utils.ErrorInfo", "Problem": text}
@@ -364,7 +441,7 @@ CMDLETS: dict[str, Callable[[Any, float, Row], Answer]] = {
     "Get-SCVMHost": _hosts,
     "Read-SCVMHost": _read_host,
     "Get-SCVirtualMachine": _vms,
-    "Read-SCVirtualMachine": _read_vm,
+    "Read-SCVirtualMachine": _read_vms,
     "Repair-SCVirtualMachine": _repair_vm,
     "Move-SCVirtualMachine": _move,
     "Get-SCJob": _jobs,

@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import socketserver
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
 
@@ -49,7 +50,7 @@ class Quirks:
     metering: bool = False
     """Has every adapter a classic rule that only meters?"""
     job_variable: bool = True
-    """Is -JobVariable filled when Move-SCVirtualMachine returns?"""
+    """Is -JobVariable filled when a cmdlet returns?"""
     job_cmdlet: str = "Move-SCVirtualMachine"
     """CmdletName of the jobs that move VMs."""
     job_hosts: bool = True
@@ -58,19 +59,38 @@ class Quirks:
     """Is FullyQualifiedDomainName of Get-VMHost only the domain?"""
     room: dict[str, Row] = field(default_factory=dict)
     """What VMM shows of a host's memory and disks, by its name; else what the world says."""
+    no_vm: str = "InvalidParameter"
+    """Error of Hyper-V's Get-VM for an unknown id."""
+    reread_seconds: float = 0.0
+    """Length of a re-read that VMM makes in a job of its own."""
     errors: dict[str, Row] = field(default_factory=dict)
-    """What a cmdlet throws instead of doing anything: {"kind", "id", "text"} by its name."""
+    """What a cmdlet throws instead of doing anything: {"kind", "id", "text"} by its name. Of
+    Get-CimInstance also for one class: "Get-CimInstance Msvm_MigrationJob"."""
+    meanwhile: dict[str, list[Callable[[], object]]] = field(default_factory=dict)
+    """What happens before each call of a cmdlet, in order, by its name."""
     after_a_move: dict[str, Row] = field(default_factory=dict)
     """As ``errors``, but only from the first Move-SCVirtualMachine on."""
 
 
 @dataclass
 class Desk:
-    """State shared by the two sides: open job groups and quirks."""
+    """State shared by the two sides: open job groups, re-reads of VMM and quirks."""
 
     world: World
     quirks: Quirks = field(default_factory=Quirks)
     groups: dict[str, dict[str, Row]] = field(default_factory=dict)
+    rereads: list[vmm_side.Reread] = field(default_factory=list)
+
+    def settle(self, now: float) -> None:
+        """End the re-reads that are due."""
+        for job in self.rereads:
+            if job.ended or job.ends > now:
+                continue
+            job.ended = True
+            try:
+                job.read(now)
+            except VmmError as error:
+                job.error = str(error)
 
 
 class WorldServer:
@@ -131,8 +151,11 @@ class WorldServer:
             bool(request["whatif"]),
         )
         with self.lock:
+            if happens := self.quirks.meanwhile.get(call.cmdlet):
+                happens.pop(0)()
             now = self.clock.now()
             self.world.advance(now)
+            self.desk.settle(now)
             if call.cmdlet == "Get-Date":
                 return {"objects": [self._time(call.shell, now)], "job": None}
             self.calls.append(call)
@@ -150,7 +173,9 @@ class WorldServer:
     def _wished(self, call: Call) -> Row | None:
         moved = bool(self.of("Move-SCVirtualMachine"))
         later = self.quirks.after_a_move.get(call.cmdlet) if moved else None
-        return self.quirks.errors.get(call.cmdlet) or later
+        errors = self.quirks.errors
+        of_class = errors.get(f"{call.cmdlet} {call.bound.get('ClassName')}")
+        return errors.get(call.cmdlet) or of_class or later
 
     def _time(self, shell: str, now: float) -> str:
         skew = self.world.state.skew if shell == VMM else 0.0

@@ -100,12 +100,102 @@ function Get-VmfSwitchList {
     , $names
 }
 
+# The VM of this host with this id, or nothing.
+# Hyper-V reports an unknown id as an invalid parameter or as a missing object, and also a stopped service
+# or missing rights as a missing object: only if Hyper-V then describes the host is the VM not there.
+function Find-VmfVmHere {
+    param([string] $VmId)
+    $guid = [guid]::Empty
+    if (-not [guid]::TryParse($VmId, [ref] $guid)) { return }
+    try { Hyper-V\Get-VM -Id $guid }
+    catch {
+        $head = (([string] $_.FullyQualifiedErrorId) -split ',')[0]
+        if (@('InvalidParameter', 'ObjectNotFound') -notcontains $head) { throw }
+        $null = Hyper-V\Get-VMHost
+    }
+}
+
 # The VMs of this host with one of these ids. A query for an unknown id would be an error.
 function Find-VmfHostVm {
     param([string[]] $VmIds)
     $wanted = @(foreach ($id in $VmIds) { ConvertTo-VmfId -Id $id })
     foreach ($vm in (Hyper-V\Get-VM)) {
         if ($wanted -contains (ConvertTo-VmfId -Id $vm.Id)) { $vm }
+    }
+}
+#endregion
+
+#region Pulse
+function Get-VmfPulse {
+    <#
+    .SYNOPSIS
+    Read what moves on this host now, and these VMs as Hyper-V sees them.
+    .DESCRIPTION
+    Changes nothing. Running migration jobs are read first, then Hyper-V's counters and limits, then the VMs,
+    by their ids. VMs that are not on this host are omitted. The cost does not depend on the number of VMs
+    on the host. If counters or jobs cannot be read for lack of rights or of the class, the counters are null
+    and there are no jobs.
+    .OUTPUTS
+    One JSON text; data is {time, migrations, live, storage, live_limit, storage_limit, live_enabled, vms}.
+    #>
+    [CmdletBinding()]
+    [OutputType([string])]
+    param(
+        # Hyper-V ids of VMs.
+        [AllowNull()] [AllowEmptyCollection()] [AllowEmptyString()] [string[]] $VmIds = @()
+    )
+    try {
+        $time = ConvertTo-VmfTime -Date (Get-Date)
+        $row = [ordered]@{ time = $time; migrations = [object[]]@(Get-VmfHostMigration) }
+        Add-VmfCimField -Row $row -Class 'Msvm_VirtualSystemMigrationService' -Fields ([ordered]@{
+                live = 'ActiveVirtualSystemMigrationCount'; storage = 'ActiveStorageMigrationCount'
+            })
+        Add-VmfCimField -Row $row -Class 'Msvm_VirtualSystemMigrationServiceSettingData' -Fields ([ordered]@{
+                live_limit = 'MaximumActiveVirtualSystemMigration'; storage_limit = 'MaximumActiveStorageMigration'
+                live_enabled = 'EnableVirtualSystemMigration'
+            })
+        $row['vms'] = [object[]]@(foreach ($id in $VmIds) {
+                foreach ($vm in (Find-VmfVmHere -VmId $id)) { ConvertTo-VmfHostVm -Vm $vm -Used $null }
+            })
+        ConvertTo-VmfReply -Data $row
+    }
+    catch { ConvertTo-VmfFailure -ErrorRecord $_ }
+}
+
+# The running migration jobs of this host. Hyper-V keeps a job for minutes after its end.
+function Get-VmfHostMigration {
+    foreach ($job in (Get-VmfCim -Class 'Msvm_MigrationJob')) {
+        # 2 new, 3 starting, 4 running, 5 suspended, 6 shutting down; later ones have ended.
+        if ($job.JobState -lt 2 -or $job.JobState -gt 6) { continue }
+        [ordered]@{
+            vm_id       = ConvertTo-VmfId -Id $job.VirtualSystemName
+            destination = ConvertTo-VmfText -Value $job.DestinationHost
+            progress    = [int] $job.PercentComplete
+        }
+    }
+}
+
+# Add fields of the only instance of a class to a row, by our names; null if they cannot be read.
+function Add-VmfCimField {
+    param([System.Collections.IDictionary] $Row, [string] $Class, [System.Collections.IDictionary] $Fields)
+    $found = @(Get-VmfCim -Class $Class)
+    foreach ($name in $Fields.Keys) {
+        $Row[$name] = $null
+        if ($found.Count -gt 0) { $Row[$name] = Get-VmfProperty -InputObject $found[0] -Name $Fields[$name] -Default $null }
+    }
+}
+
+# The instances of a class of Hyper-V, none if the class is missing or access is denied. Any other error is
+# no answer.
+function Get-VmfCim {
+    param([string] $Class)
+    try { Get-CimInstance -Namespace 'root/virtualization/v2' -ClassName $Class }
+    catch {
+        # Access denied by WMI and by Windows, no such class, no such namespace.
+        $refusals = '^HRESULT 0x(80041003|80070005|80041010|8004100e)(,|$)'
+        if ([string] $_.FullyQualifiedErrorId -match $refusals) { return }
+        $said = ConvertTo-VmfSentence -Message $_.Exception.Message
+        throw (New-VmfError -Class 'unavailable' -Code 'cim' -Message "${Class}: $said")
     }
 }
 #endregion
@@ -282,15 +372,71 @@ function Add-VmfHostNetwork {
         $there = @(foreach ($one in (Hyper-V\Get-VMNetworkAdapter -VM $vm)) { $one })
         foreach ($repair in $wanted) {
             $adapter = Find-VmfAdapter -Adapters $there -IdProperty 'Id' -Wanted $repair -VmName $vm.Name
-            $label = Get-VmfLabel -Wanted $repair
-            Set-VmfConnection -Adapter $adapter -Repair $repair
-            Set-VmfPort -Adapter $adapter -Repair $repair
-            Add-VmfClassicRule -Adapter $adapter -Rules (Get-VmfField -InputObject $repair -Name 'classic_acls') -Label $label
-            Add-VmfAcl -Adapter $adapter -Acls (Get-VmfField -InputObject $repair -Name 'acls') -Label $label
+            Repair-VmfPort -Adapter $adapter -Repair $repair
         }
         ConvertTo-VmfReply -Data ([ordered]@{})
     }
     catch { ConvertTo-VmfFailure -ErrorRecord $_ }
+}
+
+function Add-VmfHostPort {
+    <#
+    .SYNOPSIS
+    Restore the port settings of a VM's adapters, if the VM is as the caller saw it.
+    .DESCRIPTION
+    As Add-VmfHostNetwork. The VM must be on this host and not be migrating, and NotAfter must not have
+    passed on this host's clock. Otherwise the class is stale. All of this is checked again at each adapter;
+    what was restored before stays.
+    .OUTPUTS
+    One JSON text; data is {}.
+    #>
+    [CmdletBinding()]
+    [OutputType([string])]
+    param(
+        # The Hyper-V id of the VM.
+        [Parameter(Mandatory = $true)] [string] $VmId,
+        # JSON text, as for Add-VmfHostNetwork.
+        [Parameter(Mandatory = $true)] [string] $Adapters,
+        # ISO 8601: the end of validity of the caller's decision.
+        [Parameter(Mandatory = $true)] [string] $NotAfter
+    )
+    try {
+        $wanted = ConvertFrom-Json -InputObject $Adapters
+        $vm = Find-VmfRestingVm -VmId $VmId -NotAfter $NotAfter
+        $there = @(foreach ($one in (Hyper-V\Get-VMNetworkAdapter -VM $vm)) { $one })
+        foreach ($repair in $wanted) {
+            $adapter = Find-VmfAdapter -Adapters $there -IdProperty 'Id' -Wanted $repair -VmName $vm.Name
+            $null = Find-VmfRestingVm -VmId $VmId -NotAfter $NotAfter
+            Repair-VmfPort -Adapter $adapter -Repair $repair
+        }
+        ConvertTo-VmfReply -Data ([ordered]@{})
+    }
+    catch { ConvertTo-VmfFailure -ErrorRecord $_ }
+}
+
+# The VM with this id. Throw stale if it is not here, if it is migrating, or if it is too late.
+function Find-VmfRestingVm {
+    param([string] $VmId, [string] $NotAfter)
+    $vm = $null
+    foreach ($one in (Find-VmfVmHere -VmId $VmId)) { $vm = $one }
+    if ($null -eq $vm) { throw (New-VmfStale -Code 'elsewhere' -Message "This host has no virtual machine $VmId") }
+    $words = @((ConvertTo-VmfHostVm -Vm $vm -Used $null)['status'])
+    foreach ($word in @('MigratingVirtualMachine', 'StorageMigrationPhaseOne', 'StorageMigrationPhaseTwo')) {
+        if ($words -notcontains $word) { continue }
+        throw (New-VmfStale -Code 'migrating' -Message "A migration of $($vm.Name) is already running")
+    }
+    Assert-VmfInTime -Name $vm.Name -NotAfter $NotAfter
+    $vm
+}
+
+# Restore the port settings of one adapter.
+function Repair-VmfPort {
+    param($Adapter, $Repair)
+    $label = Get-VmfLabel -Wanted $Repair
+    Set-VmfConnection -Adapter $Adapter -Repair $Repair
+    Set-VmfPort -Adapter $Adapter -Repair $Repair
+    Add-VmfClassicRule -Adapter $Adapter -Rules (Get-VmfField -InputObject $Repair -Name 'classic_acls') -Label $label
+    Add-VmfAcl -Adapter $Adapter -Acls (Get-VmfField -InputObject $Repair -Name 'acls') -Label $label
 }
 
 # Set the switch, then the trunk or access VLAN, if they are given and differ.

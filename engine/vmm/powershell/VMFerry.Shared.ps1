@@ -96,6 +96,41 @@ function New-VmfError {
     [System.Management.Automation.ErrorRecord]::new($exception, "Vmf.$Class.$Code", 'InvalidOperation', $null)
 }
 
+# The error of a guard: nothing was done, the caller has to observe again.
+function New-VmfStale {
+    param([string] $Code, [string] $Message)
+    New-VmfError -Class 'stale' -Code $Code -Message $Message
+}
+
+# Throw stale unless the caller's decision is valid now by this machine's clock. Without NotBefore it is
+# valid at once.
+function Assert-VmfInTime {
+    param([string] $Name, [string] $NotAfter, [string] $NotBefore)
+    $now = (Get-Date).ToUniversalTime()
+    $late = ($now - (ConvertFrom-VmfTime -Text $NotAfter -Parameter 'NotAfter')).TotalSeconds
+    $form = [System.Globalization.CultureInfo]::InvariantCulture
+    if ($late -gt 0) {
+        $seconds = $late.ToString('0', $form)
+        throw (New-VmfStale -Code 'deadline' -Message "The call for $Name came $seconds s after its deadline")
+    }
+    if (-not $NotBefore) { return }
+    $early = ((ConvertFrom-VmfTime -Text $NotBefore -Parameter 'NotBefore') - $now).TotalSeconds
+    if ($early -le 0) { return }
+    $seconds = $early.ToString('0', $form)
+    throw (New-VmfStale -Code 'early' -Message "The call for $Name came $seconds s before it may take effect")
+}
+
+# The caller's time as UTC. A text that is no time is refused.
+function ConvertFrom-VmfTime {
+    param([string] $Text, [string] $Parameter)
+    $time = [datetimeoffset]::MinValue
+    $style = [System.Globalization.DateTimeStyles]::AssumeUniversal
+    if (-not [datetimeoffset]::TryParse($Text, [System.Globalization.CultureInfo]::InvariantCulture, $style, [ref] $time)) {
+        throw (New-VmfError -Class 'refused' -Code 'contract' -Message "$Parameter is not a time: $Text")
+    }
+    $time.UtcDateTime
+}
+
 # A property of an object, or the default if this version of the product lacks it.
 function Get-VmfProperty {
     param($InputObject, [string] $Name, $Default)

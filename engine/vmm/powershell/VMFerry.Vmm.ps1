@@ -1,12 +1,18 @@
 # VMFerry.Vmm: functions for a VMM server. VMFerry.Shared.ps1 precedes this text.
 #
-# Only SC names are used: VMM's console makes Get-VM an alias of Get-SCVirtualMachine. Only Start-VmfMove
-# returns errors of the class stale.
+# Only SC names are used: VMM's console makes Get-VM an alias of Get-SCVirtualMachine. Functions with
+# NotAfter return errors of the class stale: the state is not as the caller saw it, and nothing was done.
 
 $script:VmfConnection = $null
 $script:VmfConnectedTo = ''
-# Hyper-V id -> VMM's own ids, from the last list of all VMs. A hint that is always checked.
+# Hyper-V id -> VMM's own ids, from the last lists of VMs. A hint that is always checked.
 $script:VmfKnown = @{}
+# VMM's own id -> Hyper-V id, which a VM keeps.
+$script:VmfHyperVIds = @{}
+# Full names of VMM's hosts from the last list of them; null: not listed yet.
+$script:VmfHostNames = $null
+# Running jobs that name no host of that list.
+$script:VmfPuzzles = @()
 
 #region Connection and look-up
 # The connection to VMM, kept for the life of this shell or until an error that may be the connection's.
@@ -14,6 +20,10 @@ function Connect-VmfServer {
     param([string] $VmmServer, [int] $Port)
     $wanted = "${VmmServer}:${Port}"
     if ($null -ne $script:VmfConnection -and $script:VmfConnectedTo -eq $wanted) { return $script:VmfConnection }
+    if ($script:VmfConnectedTo -ne $wanted) {
+        $script:VmfKnown, $script:VmfHyperVIds = @{}, @{}
+        $script:VmfHostNames, $script:VmfPuzzles = $null, @()
+    }
     try {
         if ($null -eq (Get-Module -Name 'virtualmachinemanager')) {
             Import-Module -Name 'virtualmachinemanager' -DisableNameChecking
@@ -63,16 +73,25 @@ function Get-VmfVmId {
     $id
 }
 
-# All VMs that VMM knows. Remember VMM's ids by Hyper-V id.
+# All VMs that VMM knows. Remember their ids.
 function Get-VmfVmList {
     param($Server)
-    $known = @{}
-    foreach ($vm in (Get-SCVirtualMachine -VMMServer $Server -All)) {
-        $id = Get-VmfVmId -Vm $vm
-        $known[$id] += @([guid] $vm.ID)
+    $vms = @(foreach ($vm in (Get-SCVirtualMachine -VMMServer $Server -All)) { $vm })
+    $script:VmfKnown = @{}
+    foreach ($vm in $vms) {
+        Add-VmfKnownVm -Vm $vm
         $vm
     }
-    $script:VmfKnown = $known
+}
+
+# Remember VMM's own id of a VM by its Hyper-V id, and the reverse.
+function Add-VmfKnownVm {
+    param($Vm)
+    $id = Get-VmfVmId -Vm $Vm
+    $object = [guid] $Vm.ID
+    if ($script:VmfKnown[$id] -notcontains $object) { $script:VmfKnown[$id] += @($object) }
+    # A stored VM gets a Hyper-V id only when it comes to a host.
+    if ((ConvertTo-VmfId -Id $Vm.VMId).Length -gt 0) { $script:VmfHyperVIds[[string] $object] = $id }
 }
 
 # The VMs with this Hyper-V id, usually one, without stored VMs and replicas.
@@ -270,7 +289,7 @@ function Get-VmfMoveJob {
     param($Server, [string[]] $Ids)
     $seen = @{}
     foreach ($job in (Get-SCJob -VMMServer $Server -Running)) {
-        if ([string] $job.CmdletName -ne 'Move-SCVirtualMachine') { continue }
+        if (-not (Test-VmfMove -Job $job)) { continue }
         $seen[[string] $job.ID] = $true
         ConvertTo-VmfJob -Job $job
     }
@@ -371,6 +390,207 @@ function Resolve-VmfHostName {
     foreach ($name in $HostNames) { if ($name -eq $Word) { return $name } }
     foreach ($name in $HostNames) { if (($name -split '\.', 2)[0] -eq $Word) { return $name } }
     $null
+}
+#endregion
+
+#region Looks, each on its own
+function Get-VmfJobs {
+    <#
+    .SYNOPSIS
+    Read the running migration jobs, and the jobs with these ids, even if they have ended.
+    .DESCRIPTION
+    Changes nothing. server_time is the time before the jobs are read. Costs one cmdlet, and one for each
+    job of Ids that is not running. A job that moves no VM has an empty vm_id. VMs and hosts are asked for
+    only if this shell does not remember them.
+    .OUTPUTS
+    One JSON text; data is {server_time, jobs, unknown}.
+    #>
+    [CmdletBinding()]
+    [OutputType([string])]
+    param(
+        # Ids of jobs. Those that VMM does not know are returned as unknown.
+        [AllowNull()] [AllowEmptyCollection()] [AllowEmptyString()] [string[]] $Ids = @(),
+        # The VMM server, as this machine reaches it.
+        [string] $VmmServer = 'localhost',
+        # Its command port.
+        [int] $Port = 8100
+    )
+    try {
+        $server = Connect-VmfServer -VmmServer $VmmServer -Port $Port
+        $time = ConvertTo-VmfTime -Date (Get-Date)
+        $list = Read-VmfJobList -Server $server -Ids $Ids
+        $moves = @(foreach ($job in $list['jobs']) { if (Test-VmfMove -Job $job) { ConvertTo-VmfJob -Job $job } })
+        $others = @(foreach ($job in $list['jobs']) { if (-not (Test-VmfMove -Job $job)) { ConvertTo-VmfOtherJob -Job $job } })
+        $names = @(Get-VmfHostNameList -Server $server -Rows $moves)
+        foreach ($row in $moves) {
+            $object = [string] $row['vm_id']
+            $known = @{ $object = @((Resolve-VmfVmId -Server $server -ObjectId $object), $null) }
+            Complete-VmfJob -Row $row -ByObject $known -HostNames $names
+        }
+        $rows = [object[]]@($moves + $others)
+        ConvertTo-VmfReply -Data ([ordered]@{ server_time = $time; jobs = $rows; unknown = [object[]] $list['unknown'] })
+    }
+    catch { ConvertTo-VmfServerFailure -ErrorRecord $_ }
+}
+
+# {jobs, unknown}: the running migrations, the jobs with these ids, and the ids that VMM does not know.
+function Read-VmfJobList {
+    param($Server, [string[]] $Ids)
+    $wanted = [ordered]@{}
+    $unknown = [System.Collections.ArrayList]@()
+    foreach ($id in $Ids) {
+        $guid = [guid]::Empty
+        if ([guid]::TryParse($id, [ref] $guid)) { $wanted[[string] $guid] = $id }
+        else { $null = $unknown.Add($id) }
+    }
+    $jobs = [System.Collections.ArrayList]@()
+    foreach ($job in (Get-SCJob -VMMServer $Server -Running)) {
+        $key = [string] $job.ID
+        if ($wanted.Contains($key) -or (Test-VmfMove -Job $job)) { $null = $jobs.Add($job) }
+        $wanted.Remove($key)
+    }
+    foreach ($key in @($wanted.Keys)) {
+        $found = @(Find-VmfJob -Server $Server -Id ([guid] $key))
+        if ($found.Count -eq 0) { $null = $unknown.Add($wanted[$key]) }
+        foreach ($job in $found) { $null = $jobs.Add($job) }
+    }
+    @{ jobs = $jobs.ToArray(); unknown = $unknown.ToArray() }
+}
+
+# Tell whether a job moves a VM.
+function Test-VmfMove {
+    param($Job)
+    [string] $Job.CmdletName -eq 'Move-SCVirtualMachine'
+}
+
+# A job that moves no VM, such as a re-read.
+function ConvertTo-VmfOtherJob {
+    param($Job)
+    $row = ConvertTo-VmfJob -Job $Job
+    $row.Remove('name')
+    $row['vm_id'] = ''
+    $row['source'], $row['target'] = $null, $null
+    $row
+}
+
+# The Hyper-V id of the VM with this id of VMM's own. VMM is asked once. If there is no such VM, it is
+# VMM's own id.
+function Resolve-VmfVmId {
+    param($Server, [string] $ObjectId)
+    if ($script:VmfHyperVIds.ContainsKey($ObjectId)) { return $script:VmfHyperVIds[$ObjectId] }
+    $id = ConvertTo-VmfId -Id $ObjectId
+    $guid = [guid]::Empty
+    if (-not [guid]::TryParse($ObjectId, [ref] $guid)) { return $id }
+    try { $found = @(foreach ($vm in (Get-SCVirtualMachine -VMMServer $Server -ID $guid)) { $vm }) }
+    catch {
+        if (-not (Test-VmfRefusal -ErrorRecord $_)) { throw }
+        return $id
+    }
+    if ($found.Count -eq 0) {
+        $script:VmfHyperVIds[$ObjectId] = $id
+        return $id
+    }
+    Add-VmfKnownVm -Vm $found[0]
+    Get-VmfVmId -Vm $found[0]
+}
+
+# The full names of the hosts, for these jobs. They are listed once, and again if there is a running job
+# that names none of them and was not there the last time.
+function Get-VmfHostNameList {
+    param($Server, [object[]] $Rows)
+    if ($Rows.Count -eq 0) { return }
+    $listed = $null -eq $script:VmfHostNames
+    if ($listed) { Update-VmfHostNameList -Server $Server }
+    $puzzles = @(foreach ($row in $Rows) {
+            if ($row['state'] -ne 'running' -or (Test-VmfNamedHost -Row $row)) { continue }
+            "$($row['id']) $($row['source']) $($row['target']) $($row['name'])"
+        })
+    $new = @(foreach ($one in $puzzles) { if ($script:VmfPuzzles -notcontains $one) { $one } })
+    $script:VmfPuzzles = $puzzles
+    if ($new.Count -gt 0 -and -not $listed) { Update-VmfHostNameList -Server $Server }
+    $script:VmfHostNames
+}
+
+# List the hosts and remember their names.
+function Update-VmfHostNameList {
+    param($Server)
+    $script:VmfHostNames = @(foreach ($vmHost in (Get-SCVMHost -VMMServer $Server)) { [string] $vmHost.Name })
+}
+
+# Tell whether a job names a host that this shell remembers.
+function Test-VmfNamedHost {
+    param([System.Collections.IDictionary] $Row)
+    foreach ($end in @('source', 'target')) {
+        if ($null -ne (Resolve-VmfHostName -Word $Row[$end] -HostNames $script:VmfHostNames)) { return $true }
+    }
+    foreach ($name in $script:VmfHostNames) {
+        if (([string] $Row['name']).IndexOf($name, [System.StringComparison]::OrdinalIgnoreCase) -ge 0) { return $true }
+    }
+    $false
+}
+
+function Get-VmfInventory {
+    <#
+    .SYNOPSIS
+    Read one host and its VMs from VMM's database. An unknown host is refused.
+    .DESCRIPTION
+    Changes nothing, re-reads nothing, and takes no locks.
+    .OUTPUTS
+    One JSON text; data is {host, vms}.
+    #>
+    [CmdletBinding()]
+    [OutputType([string])]
+    param(
+        # The full name of the host.
+        [Parameter(Mandatory = $true)] [string] $HostName,
+        # The VMM server, as this machine reaches it.
+        [string] $VmmServer = 'localhost',
+        # Its command port.
+        [int] $Port = 8100
+    )
+    try {
+        $server = Connect-VmfServer -VmmServer $VmmServer -Port $Port
+        $vmHost = Find-VmfHost -Server $server -Name $HostName
+        $row = ConvertTo-VmfHost -VmHost $vmHost
+        $vms = [object[]]@(foreach ($vm in (Get-SCVirtualMachine -VMMServer $server -VMHost $vmHost)) {
+                Add-VmfKnownVm -Vm $vm
+                ConvertTo-VmfVm -Vm $vm
+            })
+        ConvertTo-VmfReply -Data ([ordered]@{ host = $row; vms = $vms })
+    }
+    catch { ConvertTo-VmfServerFailure -ErrorRecord $_ }
+}
+
+function Get-VmfSite {
+    <#
+    .SYNOPSIS
+    Read all hosts, and the VMs that are on none of them, from VMM's database.
+    .DESCRIPTION
+    Changes nothing, re-reads nothing, and takes no locks.
+    .OUTPUTS
+    One JSON text; data is {hosts, vms}.
+    #>
+    [CmdletBinding()]
+    [OutputType([string])]
+    param(
+        # The VMM server, as this machine reaches it.
+        [string] $VmmServer = 'localhost',
+        # Its command port.
+        [int] $Port = 8100
+    )
+    try {
+        $server = Connect-VmfServer -VmmServer $VmmServer -Port $Port
+        $hostRows = [object[]]@(foreach ($vmHost in (Get-SCVMHost -VMMServer $server)) {
+                ConvertTo-VmfHost -VmHost $vmHost
+            })
+        $names = @(foreach ($row in $hostRows) { $row['name'] })
+        $vmRows = [object[]]@(foreach ($vm in (Get-VmfVmList -Server $server)) {
+                if ($names -contains [string] $vm.HostName -and [string] $vm.Status -ne 'Stored') { continue }
+                ConvertTo-VmfVm -Vm $vm
+            })
+        ConvertTo-VmfReply -Data ([ordered]@{ hosts = $hostRows; vms = $vmRows })
+    }
+    catch { ConvertTo-VmfServerFailure -ErrorRecord $_ }
 }
 #endregion
 
@@ -527,15 +747,67 @@ function Repair-VmfNetwork {
             $place = Get-VmfShortName -Name $HostName
             throw (New-VmfError -Class 'refused' -Code 'elsewhere' -Message "'$($vm.Name)' is not on $place")
         }
-        $there = @(foreach ($one in (Get-SCVirtualNetworkAdapter -VMMServer $server -VM $vm)) { $one })
-        foreach ($repair in $wanted) {
-            $adapter = Find-VmfAdapter -Adapters $there -IdProperty 'DeviceID' -Wanted $repair -VmName $vm.Name
-            $change = Get-VmfRepairChange -Server $server -Adapter $adapter -Repair $repair
-            if ($change.Count -gt 0) { $null = Set-SCVirtualNetworkAdapter -VirtualNetworkAdapter $adapter @change }
-        }
+        Set-VmfModel -Server $server -Vm $vm -Wanted $wanted
         ConvertTo-VmfReply -Data ([ordered]@{})
     }
     catch { ConvertTo-VmfServerFailure -ErrorRecord $_ }
+}
+
+function Repair-VmfModel {
+    <#
+    .SYNOPSIS
+    Restore the settings of a VM's adapters that VMM models, if the VM is as the caller saw it. Idempotent.
+    .DESCRIPTION
+    VMM re-reads the VM. Then the VM must be on HostName and not be migrating, and NotAfter must not have
+    passed on this server's clock. Otherwise the class is stale. The time is checked again at each adapter;
+    what was restored before stays.
+    .OUTPUTS
+    One JSON text; data is {}.
+    #>
+    [CmdletBinding()]
+    [OutputType([string])]
+    param(
+        # The Hyper-V id of the VM.
+        [Parameter(Mandatory = $true)] [string] $VmId,
+        # The full name of the host where the VM must be.
+        [Parameter(Mandatory = $true)] [string] $HostName,
+        # JSON text: [{id, mac, network, subnet, switch, vlan, classification, port_acl}]; null changes
+        # nothing, VLAN 0 is untagged. An adapter is found by id, else by its MAC if unique and not zero.
+        [Parameter(Mandatory = $true)] [string] $Adapters,
+        # ISO 8601: the end of validity of the caller's decision.
+        [Parameter(Mandatory = $true)] [string] $NotAfter,
+        # The VMM server, as this machine reaches it.
+        [string] $VmmServer = 'localhost',
+        # Its command port.
+        [int] $Port = 8100
+    )
+    try {
+        $wanted = ConvertFrom-Json -InputObject $Adapters
+        $server = Connect-VmfServer -VmmServer $VmmServer -Port $Port
+        $vm = Find-VmfVmOn -Server $server -VmId $VmId -HostName $HostName
+        Assert-VmfInTime -Name $vm.Name -NotAfter $NotAfter
+        # Also before the refresh: a migration locks its VM, which would look like any other lock.
+        Assert-VmfNotMigrating -Server $server -Vm $vm
+        $null = Read-SCVirtualMachine -VM $vm
+        $vm = Find-VmfVmOn -Server $server -VmId $VmId -HostName $HostName
+        Assert-VmfAtRest -Server $server -Vm $vm -HostName $HostName
+        Set-VmfModel -Server $server -Vm $vm -Wanted $wanted -NotAfter $NotAfter
+        ConvertTo-VmfReply -Data ([ordered]@{})
+    }
+    catch { ConvertTo-VmfServerFailure -ErrorRecord $_ }
+}
+
+# Restore these adapters in VMM, each before NotAfter if that is given.
+function Set-VmfModel {
+    param($Server, $Vm, $Wanted, [string] $NotAfter)
+    $there = @(foreach ($one in (Get-SCVirtualNetworkAdapter -VMMServer $Server -VM $Vm)) { $one })
+    foreach ($repair in $Wanted) {
+        $adapter = Find-VmfAdapter -Adapters $there -IdProperty 'DeviceID' -Wanted $repair -VmName $Vm.Name
+        $change = Get-VmfRepairChange -Server $Server -Adapter $adapter -Repair $repair
+        if ($change.Count -eq 0) { continue }
+        if ($NotAfter) { Assert-VmfInTime -Name $Vm.Name -NotAfter $NotAfter }
+        $null = Set-SCVirtualNetworkAdapter -VirtualNetworkAdapter $adapter @change
+    }
 }
 
 # The parameters that restore on an adapter what the caller names, and nothing else.
@@ -567,7 +839,7 @@ function Start-VmfMove {
     Compare and start: move a VM, if its state is still as the caller saw it.
     .DESCRIPTION
     VMM re-reads the VM. Then the VM must be on Source, have this power class and not be migrating, and
-    NotAfter must not have passed on this server's clock. Otherwise nothing is done and the class is
+    this server's clock must be between NotBefore and NotAfter. Otherwise nothing is done and the class is
     stale. Without a free slot on a host the move fails instead of being queued. Returns while the job
     runs. Not idempotent. Never starts the VM, never discards its saved state.
     .OUTPUTS
@@ -591,6 +863,8 @@ function Start-VmfMove {
         [AllowNull()] [AllowEmptyString()] [string] $Pin,
         # ISO 8601: the end of validity of the caller's decision.
         [Parameter(Mandatory = $true)] [string] $NotAfter,
+        # ISO 8601: the begin of its validity. Empty: it is valid at once.
+        [AllowNull()] [AllowEmptyString()] [string] $NotBefore,
         # The VMM server, as this machine reaches it.
         [string] $VmmServer = 'localhost',
         # Its command port.
@@ -600,12 +874,12 @@ function Start-VmfMove {
         $server = Connect-VmfServer -VmmServer $VmmServer -Port $Port
         $null = Find-VmfHost -Server $server -Name $Source
         $target = Find-VmfHost -Server $server -Name $Destination
-        $vm = Find-VmfMovingVm -Server $server -VmId $VmId -Source $Source
-        Assert-VmfInTime -Vm $vm -NotAfter $NotAfter
+        $vm = Find-VmfVmOn -Server $server -VmId $VmId -HostName $Source
+        Assert-VmfInTime -Name $vm.Name -NotAfter $NotAfter -NotBefore $NotBefore
         # Also before the refresh: a migration locks its VM, which would look like any other lock.
         Assert-VmfNotMigrating -Server $server -Vm $vm
         $null = Read-SCVirtualMachine -VM $vm
-        $vm = Find-VmfMovingVm -Server $server -VmId $VmId -Source $Source
+        $vm = Find-VmfVmOn -Server $server -VmId $VmId -HostName $Source
         Assert-VmfUnchanged -Server $server -Vm $vm -Source $Source -Power $Power
         $move = @{ VM = $vm; VMHost = $target }
         if (-not $Path) { $Path = Get-VmfDefaultPath -VmHost $target }
@@ -615,7 +889,7 @@ function Start-VmfMove {
             if (Set-VmfPin -Server $server -Vm $vm -Pin $Pin -JobGroup $group) { $move['JobGroup'] = $group }
         }
         # The checks and the pin took time. Commands of a job group that never runs have no effect.
-        Assert-VmfInTime -Vm $vm -NotAfter $NotAfter
+        Assert-VmfInTime -Name $vm.Name -NotAfter $NotAfter -NotBefore $NotBefore
         $before = [string] $vm.MostRecentTaskID
         $name = 'vmfJob' + [guid]::NewGuid().ToString('N')
         $null = Move-SCVirtualMachine @move -BlockLiveMigrationIfHostBusy -RunAsynchronously -JobVariable $name
@@ -626,19 +900,13 @@ function Start-VmfMove {
     catch { ConvertTo-VmfServerFailure -ErrorRecord $_ }
 }
 
-# The error of the guard: nothing was done, the caller has to observe again.
-function New-VmfStale {
-    param([string] $Code, [string] $Message)
-    New-VmfError -Class 'stale' -Code $Code -Message $Message
-}
-
-# The VM to move: the one on the source if VMM shows several with this id.
-function Find-VmfMovingVm {
-    param($Server, [string] $VmId, [string] $Source)
+# The VM with this Hyper-V id: the one on this host if VMM shows several. None is stale.
+function Find-VmfVmOn {
+    param($Server, [string] $VmId, [string] $HostName)
     $found = @(Find-VmfVm -Server $Server -VmId $VmId)
-    foreach ($vm in $found) { if ([string] $vm.HostName -eq $Source) { return $vm } }
+    foreach ($vm in $found) { if ([string] $vm.HostName -eq $HostName) { return $vm } }
     if ($found.Count -gt 0) { return $found[0] }
-    throw (New-VmfStale -Code 'gone' -Message "$VmId is gone: $(Get-VmfShortName -Name $Source) has no such VM")
+    throw (New-VmfStale -Code 'gone' -Message "$VmId is gone: $(Get-VmfShortName -Name $HostName) has no such VM")
 }
 
 # The short name of a host: hv01 for hv01.corp.example.
@@ -647,46 +915,36 @@ function Get-VmfShortName {
     ($Name -split '\.', 2)[0]
 }
 
-# Throw stale if the caller's decision is no longer valid by this server's clock.
-function Assert-VmfInTime {
-    param($Vm, [string] $NotAfter)
-    $culture = [System.Globalization.CultureInfo]::InvariantCulture
-    $until = [datetimeoffset]::MinValue
-    $style = [System.Globalization.DateTimeStyles]::AssumeUniversal
-    if (-not [datetimeoffset]::TryParse($NotAfter, $culture, $style, [ref] $until)) {
-        throw (New-VmfError -Class 'refused' -Code 'contract' -Message "NotAfter is not a time: $NotAfter")
-    }
-    $late = ((Get-Date).ToUniversalTime() - $until.UtcDateTime).TotalSeconds
-    if ($late -le 0) { return }
-    $seconds = $late.ToString('0', $culture)
-    throw (New-VmfStale -Code 'deadline' -Message "The call for $($Vm.Name) came $seconds s after its deadline")
-}
-
 # Throw stale unless the VM is on the source, has this power class and is not migrating.
 function Assert-VmfUnchanged {
     param($Server, $Vm, [string] $Source, [string] $Power)
+    Assert-VmfAtRest -Server $Server -Vm $Vm -HostName $Source
+    $state = Get-VmfPowerWord -Vm $Vm
+    $class = 'changing'
+    if ($state -eq 'Running') { $class = 'running' }
+    if (@('Off', 'Saved', 'Paused') -contains $state) { $class = 'down' }
+    if ($class -ne $Power) { throw (New-VmfStale -Code 'power' -Message "$($Vm.Name) is $state, not $Power") }
+}
+
+# Throw stale unless the VM is on this host and not migrating.
+function Assert-VmfAtRest {
+    param($Server, $Vm, [string] $HostName)
     $name = [string] $Vm.Name
     Assert-VmfNotMigrating -Server $Server -Vm $Vm
     $migrating = ([string] $Vm.Status) -eq 'UnderMigration' -or
         (Get-VmfProperty -InputObject $Vm -Name 'IsUndergoingLiveMigration' -Default $false)
     if ($migrating) { throw (New-VmfStale -Code 'migrating' -Message "A migration of $name is already running") }
-    if ([string] $Vm.HostName -ne $Source) {
-        $there = 'no host'
-        if ($Vm.HostName) { $there = Get-VmfShortName -Name $Vm.HostName }
-        throw (New-VmfStale -Code 'elsewhere' -Message "$name is not on $(Get-VmfShortName -Name $Source): VMM shows it on $there")
-    }
-    $state = Get-VmfPowerWord -Vm $Vm
-    $class = 'changing'
-    if ($state -eq 'Running') { $class = 'running' }
-    if (@('Off', 'Saved', 'Paused') -contains $state) { $class = 'down' }
-    if ($class -ne $Power) { throw (New-VmfStale -Code 'power' -Message "$name is $state, not $Power") }
+    if ([string] $Vm.HostName -eq $HostName) { return }
+    $there = 'no host'
+    if ($Vm.HostName) { $there = Get-VmfShortName -Name $Vm.HostName }
+    throw (New-VmfStale -Code 'elsewhere' -Message "$name is not on $(Get-VmfShortName -Name $HostName): VMM shows it on $there")
 }
 
 # Throw stale if a job moves this VM now.
 function Assert-VmfNotMigrating {
     param($Server, $Vm)
     foreach ($job in (Get-SCJob -VMMServer $Server -Running)) {
-        if ([string] $job.CmdletName -ne 'Move-SCVirtualMachine') { continue }
+        if (-not (Test-VmfMove -Job $job)) { continue }
         if (@([string] $job.ResultObjectID, [string] $job.TargetObjectID) -notcontains [string] $Vm.ID) { continue }
         throw (New-VmfStale -Code 'migrating' -Message "A migration of $($Vm.Name) is already running")
     }
@@ -753,7 +1011,7 @@ function Find-VmfLatestMove {
             $latest = [string] $now.MostRecentTaskID
             if ($latest.Length -eq 0 -or $latest -eq $Before -or [guid] $latest -eq [guid]::Empty) { continue }
             foreach ($job in (Get-SCJob -VMMServer $Server -ID ([guid] $latest))) {
-                if ([string] $job.CmdletName -eq 'Move-SCVirtualMachine') { return [string] $job.ID }
+                if (Test-VmfMove -Job $job) { return [string] $job.ID }
             }
         }
     }
@@ -793,6 +1051,90 @@ function Clear-VmfFailedJob {
             $null = Read-SCVirtualMachine -VM $vm
         }
         ConvertTo-VmfReply -Data ([ordered]@{})
+    }
+    catch { ConvertTo-VmfServerFailure -ErrorRecord $_ }
+}
+
+function Clear-VmfFailure {
+    <#
+    .SYNOPSIS
+    Drop VMM's failed job on a VM, if the VM is as the caller saw it. Idempotent.
+    .DESCRIPTION
+    The VM must be on HostName and not be migrating, and NotAfter must not have passed on this server's
+    clock. Otherwise nothing is done and the class is stale. Directly before the change all of this is
+    checked again. A VM without a failed job is left alone. Nothing is re-read.
+    .OUTPUTS
+    One JSON text; data is {}.
+    #>
+    [CmdletBinding()]
+    [OutputType([string])]
+    param(
+        # The Hyper-V id of the VM.
+        [Parameter(Mandatory = $true)] [string] $VmId,
+        # The full name of the host where the VM must be.
+        [Parameter(Mandatory = $true)] [string] $HostName,
+        # ISO 8601: the end of validity of the caller's decision.
+        [Parameter(Mandatory = $true)] [string] $NotAfter,
+        # The VMM server, as this machine reaches it.
+        [string] $VmmServer = 'localhost',
+        # Its command port.
+        [int] $Port = 8100
+    )
+    try {
+        $server = Connect-VmfServer -VmmServer $VmmServer -Port $Port
+        $place = @{ Server = $server; HostName = $HostName }
+        foreach ($time in 1..2) {
+            $vm = Find-VmfVmOn @place -VmId $VmId
+            Assert-VmfAtRest @place -Vm $vm
+            Assert-VmfInTime -Name $vm.Name -NotAfter $NotAfter
+            if ([string] $vm.Status -notlike '*Failed') { return ConvertTo-VmfReply -Data ([ordered]@{}) }
+        }
+        $null = Repair-SCVirtualMachine -VM $vm -Dismiss -Force
+        ConvertTo-VmfReply -Data ([ordered]@{})
+    }
+    catch { ConvertTo-VmfServerFailure -ErrorRecord $_ }
+}
+
+function Start-VmfReread {
+    <#
+    .SYNOPSIS
+    Make VMM re-read a host or a VM in a job of its own, for which nobody waits.
+    .DESCRIPTION
+    If NotAfter has passed on this server's clock, nothing is done and the class is stale.
+    .OUTPUTS
+    One JSON text; data is {job}, the id of the job, or null if VMM did not name it.
+    #>
+    [CmdletBinding()]
+    [OutputType([string])]
+    param(
+        # vms: the states of all VMs of a host. vm: everything of one VM. host: the properties of a host.
+        [Parameter(Mandatory = $true)] [ValidateSet('vms', 'vm', 'host')] [string] $What,
+        # The full name of the host, or the Hyper-V id of the VM.
+        [Parameter(Mandatory = $true)] [string] $Name,
+        # ISO 8601: the end of validity of the caller's decision.
+        [Parameter(Mandatory = $true)] [string] $NotAfter,
+        # The VMM server, as this machine reaches it.
+        [string] $VmmServer = 'localhost',
+        # Its command port.
+        [int] $Port = 8100
+    )
+    try {
+        $server = Connect-VmfServer -VmmServer $VmmServer -Port $Port
+        $variable = 'vmfJob' + [guid]::NewGuid().ToString('N')
+        $alone = @{ RunAsynchronously = $true; JobVariable = $variable }
+        if ($What -eq 'vm') {
+            $found = @(Find-VmfVm -Server $server -VmId $Name)
+            if ($found.Count -eq 0) { $null = Find-VmfOnlyVm -Server $server -VmId $Name }
+            Assert-VmfInTime -Name $found[0].Name -NotAfter $NotAfter
+            foreach ($vm in $found) { $null = Read-SCVirtualMachine -VM $vm @alone }
+        }
+        else {
+            $vmHost = Find-VmfHost -Server $server -Name $Name
+            Assert-VmfInTime -Name $Name -NotAfter $NotAfter
+            if ($What -eq 'vms') { $null = Read-SCVirtualMachine -VMHost $vmHost @alone }
+            else { $null = Read-SCVMHost -VMHost $vmHost @alone }
+        }
+        ConvertTo-VmfReply -Data ([ordered]@{ job = Wait-VmfJobVariable -Name $variable })
     }
     catch { ConvertTo-VmfServerFailure -ErrorRecord $_ }
 }
@@ -874,6 +1216,48 @@ function Stop-VmfJob {
         }
         foreach ($job in (Find-VmfJob -Server $server -Id $guid)) {
             if (-not $job.IsCompleted) { $null = Stop-SCJob -Job $job }
+        }
+        ConvertTo-VmfReply -Data ([ordered]@{})
+    }
+    catch { ConvertTo-VmfServerFailure -ErrorRecord $_ }
+}
+
+function Stop-VmfMove {
+    <#
+    .SYNOPSIS
+    Ask VMM to stop a job that moves a VM. Idempotent: an ended or unknown job is no error.
+    .DESCRIPTION
+    If NotAfter has passed on this server's clock, nothing is done and the class is stale. A running job
+    that moves no VM is refused.
+    .OUTPUTS
+    One JSON text; data is {}.
+    #>
+    [CmdletBinding()]
+    [OutputType([string])]
+    param(
+        # The id of the job.
+        [Parameter(Mandatory = $true)] [string] $JobId,
+        # ISO 8601: the end of validity of the caller's decision.
+        [Parameter(Mandatory = $true)] [string] $NotAfter,
+        # The VMM server, as this machine reaches it.
+        [string] $VmmServer = 'localhost',
+        # Its command port.
+        [int] $Port = 8100
+    )
+    try {
+        $server = Connect-VmfServer -VmmServer $VmmServer -Port $Port
+        $guid = [guid]::Empty
+        if (-not [guid]::TryParse($JobId, [ref] $guid)) {
+            throw (New-VmfError -Class 'refused' -Code 'contract' -Message "JobId is not a GUID: $JobId")
+        }
+        $found = @(Find-VmfJob -Server $server -Id $guid)
+        Assert-VmfInTime -Name "job $JobId" -NotAfter $NotAfter
+        foreach ($job in $found) {
+            if ($job.IsCompleted) { continue }
+            if (-not (Test-VmfMove -Job $job)) {
+                throw (New-VmfError -Class 'refused' -Code 'no_move' -Message "The job $JobId moves no virtual machine")
+            }
+            $null = Stop-SCJob -Job $job
         }
         ConvertTo-VmfReply -Data ([ordered]@{})
     }

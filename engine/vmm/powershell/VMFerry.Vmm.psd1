@@ -7,8 +7,9 @@
     Description       = 'Functions of VMFerry for a VMM server. Each returns one JSON text.'
     PowerShellVersion = '5.1'
     FunctionsToExport = @(
-        'Clear-VmfFailedJob', 'Get-VmfFleet', 'Get-VmfNetwork', 'Get-VmfVersion', 'Repair-VmfNetwork'
-        'Start-VmfMove', 'Stop-VmfJob', 'Update-VmfHost', 'Update-VmfVm'
+        'Clear-VmfFailedJob', 'Clear-VmfFailure', 'Get-VmfFleet', 'Get-VmfInventory', 'Get-VmfJobs', 'Get-VmfNetwork'
+        'Get-VmfSite', 'Get-VmfVersion', 'Repair-VmfModel', 'Repair-VmfNetwork', 'Start-VmfMove', 'Start-VmfReread'
+        'Stop-VmfJob', 'Stop-VmfMove', 'Update-VmfHost', 'Update-VmfVm'
     )
     CmdletsToExport   = @()
     VariablesToExport = @()

@@ -251,6 +251,36 @@ namespace Microsoft.HyperV.PowerShell
     }
 }
 
+namespace Microsoft.Management.Infrastructure
+{
+    public class CimException : Exception { public CimException(string text) : base(text) { } }
+}
+
+// Instances of WMI classes, which have no types of their own in the product.
+namespace VMFerry.Tests.Cim
+{
+    public class Msvm_MigrationJob
+    {
+        public string VirtualSystemName { get; set; }
+        public string DestinationHost { get; set; }
+        public ushort JobState { get; set; }
+        public ushort PercentComplete { get; set; }
+    }
+
+    public class Msvm_VirtualSystemMigrationService
+    {
+        public uint ActiveVirtualSystemMigrationCount { get; set; }
+        public uint ActiveStorageMigrationCount { get; set; }
+    }
+
+    public class Msvm_VirtualSystemMigrationServiceSettingData
+    {
+        public uint MaximumActiveVirtualSystemMigration { get; set; }
+        public uint MaximumActiveStorageMigration { get; set; }
+        public bool EnableVirtualSystemMigration { get; set; }
+    }
+}
+
 namespace VMFerry.Tests
 {
     // Makes of a row, {"type": full type name, property: value or row...}, the object that it tells.

@@ -51,6 +51,7 @@ function New-WorldError($Problem, [string] $Cmdlet) {
             $exception = New-Object -TypeName Microsoft.VirtualManager.Utils.CarmineException -ArgumentList $text
         }
         'hyperv' { $exception = New-Object -TypeName Microsoft.HyperV.PowerShell.VirtualizationException -ArgumentList $text }
+        'cim' { $exception = New-Object -TypeName Microsoft.Management.Infrastructure.CimException -ArgumentList $text }
         default { $exception = New-Object -TypeName System.IO.IOException -ArgumentList $text }
     }
     New-Object -TypeName System.Management.Automation.ErrorRecord -ArgumentList $exception, $id, $category, $null
