@@ -377,7 +377,8 @@ class VmmSettings(_Section):
     vmm_port: Port = 8100
     """Port of VMM on its server."""
     sessions: Annotated[int, Field(ge=1, le=16), *_INT] = 8
-    """Concurrent sessions with one server."""
+    """Concurrent sessions with one server. VMFerry keeps one of those with the VMM server for
+    looks at its jobs."""
     limit_quick: Positive = 30.0
     """Time limit of a call that reads what a server has at hand, or stops a job."""
     limit_read: Positive = 60.0

@@ -114,6 +114,28 @@ class FleetAnswer(ScriptAnswer):
     jobs: tuple[FleetJob, ...]
 
 
+class JobsAnswer(ScriptAnswer):
+    """``Get-VmfJobs``. A job that moves no VM has an empty ``vm_id``."""
+
+    server_time: AwareDatetime
+    jobs: tuple[FleetJob, ...]
+    unknown: tuple[str, ...]
+
+
+class InventoryAnswer(ScriptAnswer):
+    """``Get-VmfInventory``."""
+
+    host: FleetHost
+    vms: tuple[FleetVm, ...]
+
+
+class SiteAnswer(ScriptAnswer):
+    """``Get-VmfSite``."""
+
+    hosts: tuple[FleetHost, ...]
+    vms: tuple[FleetVm, ...]
+
+
 class ModelAdapter(ScriptAnswer):
     """An adapter as VMM models it; ``id`` is its DeviceID."""
 
@@ -139,7 +161,7 @@ class ModelAnswer(ScriptAnswer):
 
 
 class Started(ScriptAnswer):
-    """``Start-VmfMove``."""
+    """``Start-VmfMove`` and ``Start-VmfReread``."""
 
     job: str | None
 
@@ -162,6 +184,27 @@ class StateAnswer(ScriptAnswer):
     storage_limit: int
     switches: tuple[str, ...] | None
     vms: tuple[StateVm, ...]
+
+
+class PulseMigration(ScriptAnswer):
+    """A running migration job of Hyper-V."""
+
+    vm_id: str
+    destination: str | None
+    progress: int
+
+
+class PulseAnswer(ScriptAnswer):
+    """``Get-VmfPulse``. Counters and limits are ``None`` if Hyper-V's classes cannot be read."""
+
+    time: AwareDatetime
+    vms: tuple[StateVm, ...]
+    migrations: tuple[PulseMigration, ...]
+    live: int | None
+    storage: int | None
+    live_limit: int | None
+    storage_limit: int | None
+    live_enabled: bool | None
 
 
 class Rule(ScriptAnswer):

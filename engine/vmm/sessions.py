@@ -8,7 +8,8 @@ A call passes three checks, in this order:
   minute. Then one call tries, and all others fail at once until it succeeds. A rejected account
   opens this breaker at the first time, and for longer.
 * **The cap.** Each session serves one call at a time. If all are in use, a call waits for one
-  until its deadline.
+  until its deadline. One session with the VMM server is kept for reserved calls, which therefore
+  never wait for other calls, unless there is only one session.
 
 A session that was idle is checked before use: servers drop idle connections after two minutes. If a
 session turns out to be gone before the call began, it is replaced and the call is made again. No
@@ -103,8 +104,8 @@ class Breaker:
 class _Server:
     """One server: its target, its breaker and its idle sessions."""
 
-    def __init__(self, target: Target, cap: int, clock: Clock) -> None:
-        self.target, self.cap = target, cap
+    def __init__(self, target: Target, cap: int, kept: int, clock: Clock) -> None:
+        self.target, self.cap, self.kept = target, cap, kept
         self.breaker = Breaker(clock, FAILURES, PAUSE)
         self.doubted = 0.0
         self._free = threading.Condition()
@@ -112,13 +113,14 @@ class _Server:
         self._out = 0
         self._closed = False
 
-    def take(self, deadline: Deadline) -> Session | None:
+    def take(self, deadline: Deadline, reserved: bool) -> Session | None:
         """Take an idle session, or ``None`` for the right to open one. Give either back."""
+        cap = self.cap if reserved else max(1, self.cap - self.kept)
         with self._free:
-            while self._out >= self.cap:
+            while self._out >= cap:
                 left = deadline.left()
                 if left <= 0:
-                    raise _not_asked(f"All {self.cap} sessions with {self.target.name} are busy")
+                    raise _not_asked(f"All {cap} sessions with {self.target.name} are busy")
                 self._free.wait(left)
             if self._closed:
                 raise _not_asked(f"The sessions with {self.target.name} were closed")
@@ -132,7 +134,7 @@ class _Server:
             keep = session is not None and not session.broken and not self._closed
             if keep and session is not None:
                 self._idle.append(session)
-            self._free.notify()
+            self._free.notify_all()  # not each waiting call may take it
         if session is not None and not keep:
             session.close()
 
@@ -161,15 +163,17 @@ class Sessions:
         self._lock = threading.Lock()
         self._servers: dict[str, _Server] = {}
 
-    def ask_vmm(self, function: str, parameters: Parameters, seconds: float) -> object:
-        """Call a function on the VMM server within so many seconds. Raises ``VmmError``."""
-        return self._ask(
-            self._server(self.settings.server, VMM_MODULE), function, parameters, seconds
-        )
+    def ask_vmm(
+        self, function: str, parameters: Parameters, seconds: float, *, reserved: bool = False
+    ) -> object:
+        """Call a function on the VMM server within so many seconds. ``reserved``: the call may use
+        the session that is kept for such calls. Raises ``VmmError``."""
+        server = self._server(self.settings.server, VMM_MODULE)
+        return self._ask(server, function, parameters, seconds, reserved)
 
     def ask_host(self, host: str, function: str, parameters: Parameters, seconds: float) -> object:
         """Call a function on a Hyper-V host within so many seconds. Raises ``VmmError``."""
-        return self._ask(self._server(host, HOST_MODULE), function, parameters, seconds)
+        return self._ask(self._server(host, HOST_MODULE), function, parameters, seconds, False)
 
     def close(self) -> None:
         """Close every session. Later calls fail."""
@@ -185,7 +189,7 @@ class Sessions:
                 is_vmm = module == VMM_MODULE
                 target = self._target(name, module, is_vmm)
                 cap = self.settings.sessions if is_vmm else min(PER_HOST, self.settings.sessions)
-                self._servers[key] = _Server(target, cap, self.clock)
+                self._servers[key] = _Server(target, cap, int(is_vmm), self.clock)
             return self._servers[key]
 
     def _target(self, name: str, module: str, is_vmm: bool) -> Target:
@@ -212,16 +216,21 @@ class Sessions:
             raise _not_asked(str(error)) from None
 
     def _ask(
-        self, server: _Server, function: str, parameters: Parameters, seconds: float
+        self,
+        server: _Server,
+        function: str,
+        parameters: Parameters,
+        seconds: float,
+        reserved: bool,
     ) -> object:
         deadline = Deadline(self.clock, seconds)
         with self._account.guard(), server.breaker.guard():
             try:
                 try:
-                    answer = self._once(server, function, parameters, deadline)
+                    answer = self._once(server, function, parameters, deadline, reserved)
                 except ShellGone:  # other idle sessions may be gone, too
                     server.doubted = self.clock.monotonic()
-                    answer = self._once(server, function, parameters, deadline)
+                    answer = self._once(server, function, parameters, deadline, reserved)
             except VmmError as error:
                 self._judge(server, error)
                 raise
@@ -229,9 +238,14 @@ class Sessions:
             return answer
 
     def _once(
-        self, server: _Server, function: str, parameters: Parameters, deadline: Deadline
+        self,
+        server: _Server,
+        function: str,
+        parameters: Parameters,
+        deadline: Deadline,
+        reserved: bool,
     ) -> object:
-        session = server.take(deadline)
+        session = server.take(deadline, reserved)
         try:
             if session is not None and self._is_gone(server, session):
                 session.close()

@@ -1,49 +1,33 @@
-"""The port to a real VMM server and its hosts: their answers merged into one observation.
+"""The port to a real VMM server and its hosts: observations and changes. Looks are in ``looking``.
 
-The VMM server is asked for what VMM knows, and each host directly for what Hyper-V shows. VMM comes
-first: without it there is no observation, and a wrong password is noticed at one server and not at
-all of them. The only state between calls: when VMM last re-read each host, which VMM does not
-report, and the calls that are still running. The next engine knows neither, and asks again.
+An observation merges the answers of all of them. The VMM server is asked for what VMM knows, and
+each host directly for what Hyper-V shows. VMM comes first: without it there is no observation, and
+a wrong password is noticed at one server and not at all of them. The only state between calls: when
+VMM last re-read each host, which VMM does not report, and the calls that are still running. The
+next engine knows neither, and asks again.
 """
 
 from __future__ import annotations
 
-import json
 import threading
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from engine.clock import Clock
 from engine.errors import VmmError, VmmLocked
-from engine.model import (
-    Acl,
-    Adapter,
-    AdapterRepair,
-    Fleet,
-    Host,
-    HyperVState,
-    Job,
-    MoveOrder,
-    Network,
-    Repair,
-    Vm,
-    same_host,
-)
+from engine.model import Expected, Fleet, Host, MoveOrder, Repair, Reread, Vm, same_host
 from engine.settings import Settings
-from engine.vmm import answers
-from engine.vmm.answers import ScriptAnswer, Shape
+from engine.vmm import answers, values
+from engine.vmm.answers import ScriptAnswer
+from engine.vmm.looking import Looks
 from engine.vmm.pending import PendingCalls
 from engine.vmm.psrp import Parameters
 from engine.vmm.sessions import Sessions
 
 CLOSING, SHORT = 5.0, 1.0
 """Seconds for which closing waits for calls, and an observation for a host that was late before."""
-
-_ZERO_MAC = {"", "000000000000"}
 
 
 @dataclass(frozen=True)
@@ -63,33 +47,27 @@ class _Reread:
     error: VmmError | None = None
 
 
-class WirePort:
+class WirePort(Looks):
     """``VmmPort`` over PSRP. Thread-safe; call ``close`` at the end."""
 
     def __init__(
         self, settings: Settings, clock: Clock, *, sessions: Sessions | None = None
     ) -> None:
-        self.vmm, self.clock = settings.vmm.server, clock
-        self.sessions = sessions or Sessions(settings.vmm, settings.hosts)
-        self._vmm_port, self.limits = settings.vmm.vmm_port, settings.vmm
+        super().__init__(settings, sessions)
+        self.clock = clock
         self._refreshed: dict[str, float] = {}
         self._looks, self._late = PendingCalls[_Seen](self.sessions.clock), set[str]()
         self._rereads = PendingCalls[_Reread](self.sessions.clock)
         self._observing = threading.Lock()
         self._outcomes: dict[str, _Reread] = {}
-        # With those beside the observations, one session stays free for the fleet.
-        self._turns = threading.Semaphore(max(1, settings.vmm.sessions // 2 - 1))
+        # With those beside the observations, one session stays free for the fleet, one for jobs.
+        self._turns = threading.Semaphore(max(1, settings.vmm.sessions // 2 - 2))
 
     def close(self) -> None:
         """Close all sessions. Calls that hang are left to their deadlines."""
         self.sessions.close()
         for calls in (self._looks, self._rereads):
             calls.wait(seconds=CLOSING)
-
-    def version(self) -> str:
-        """See ``VmmPort``."""
-        said = self._vmm(answers.Version, "Get-VmfVersion", {}, self.limits.limit_quick)
-        return f"VMM {said.vmm} on {self.vmm}, PowerShell {said.powershell}, module {said.module}"
 
     def observe(
         self,
@@ -121,30 +99,8 @@ class WirePort:
                 server_time=answer.server_time.timestamp(),
                 hosts=tuple(self._host(one, seen.get(one.name), rereads) for one in answer.hosts),
                 vms=_vms(answer.vms, seen),
-                jobs=tuple(map(_job, answer.jobs)),
+                jobs=tuple(map(values.job, answer.jobs)),
             )
-
-    def networks(self, host: str, vm_ids: Sequence[str]) -> Mapping[str, Network]:
-        """See ``VmmPort``. One call to the host, one to VMM."""
-        wanted: Parameters = {"VmIds": list(vm_ids)}
-        ports = self._host_asks(
-            answers.PortAnswer, host, "Get-VmfHostNetwork", wanted, self.limits.limit_read
-        )
-        if not ports.vms:
-            return {}
-        wanted = {"VmIds": [vm.id for vm in ports.vms]}
-        models = self._vmm(answers.ModelAnswer, "Get-VmfNetwork", wanted, self.limits.limit_read)
-        modelled = {vm.id: vm.adapters for vm in models.vms}
-        return {vm.id: _network(vm.adapters, modelled.get(vm.id, ())) for vm in ports.vms}
-
-    def rights(self, host: str) -> str | None:
-        """See ``VmmPort``."""
-        said = self._host_asks(
-            answers.RightsAnswer, host, "Test-VmfRights", {}, self.limits.limit_quick
-        )
-        if said.readable and said.writable:
-            return None
-        return said.why or f"The extended ACLs of {host} cannot be read and written"
 
     def start_move(self, order: MoveOrder) -> str | None:
         """See ``VmmPort``. ``Start-VmfMove`` makes the comparison, on VMM's server."""
@@ -154,8 +110,10 @@ class WirePort:
             "Destination": order.destination,
             "Path": order.path,
             "Power": order.power,
-            "Pin": None if order.pin is None else _json(map(_pinned, order.pin.adapters)),
-            "NotAfter": _iso(order.not_after),
+            "Pin": None
+            if order.pin is None
+            else values.rows(map(values.pinned, order.pin.adapters)),
+            "NotAfter": values.iso(order.not_after),
         }
         return self._vmm(answers.Started, "Start-VmfMove", parameters, self.limits.limit_change).job
 
@@ -163,17 +121,17 @@ class WirePort:
         """See ``VmmPort``. What VMM models (VM network, subnet, switch, access VLAN, port
         classification, port ACL) is restored through VMM, so that its model agrees; then the
         rest on the host. A refusal by VMM does not stop the repair on the host."""
-        connections = [_connection(one) for one in repair.adapters if _is_vmms(one)]
-        ports = [_port(one) for one in repair.adapters if _is_hosts(one)]
+        connections = _connections(repair)
+        ports = _ports(repair)
         refusal: VmmError | None = None
         if connections:
             try:
-                wanted = {"VmId": vm_id, "HostName": repair.host, "Adapters": _json(connections)}
+                wanted = {"VmId": vm_id, "HostName": repair.host, "Adapters": connections}
                 self._vmm(ScriptAnswer, "Repair-VmfNetwork", wanted, self.limits.limit_change)
             except VmmError as error:
                 refusal = error
         if ports:
-            wanted = {"VmId": vm_id, "Adapters": _json(ports)}
+            wanted = {"VmId": vm_id, "Adapters": ports}
             self._host_asks(
                 ScriptAnswer, repair.host, "Add-VmfHostNetwork", wanted, self.limits.limit_change
             )
@@ -192,21 +150,40 @@ class WirePort:
         """See ``VmmPort``."""
         self._vmm(ScriptAnswer, "Stop-VmfJob", {"JobId": job_id}, self.limits.limit_quick)
 
-    # --- asking ---------------------------------------------------------------------------
+    # --- changes of one side, each with what it expects -----------------------------------
 
-    def _vmm(
-        self, shape: type[Shape], function: str, parameters: Parameters, seconds: float
-    ) -> Shape:
-        """Call a function on the VMM server, which finds VMM on its own machine."""
-        there: Parameters = {"VmmServer": "localhost", "Port": self._vmm_port}
-        data = self.sessions.ask_vmm(function, {**parameters, **there}, seconds)
-        return answers.read(shape, data, function)
+    def reread(self, what: Reread, name: str, not_after: float) -> str | None:
+        """See ``VmmPort``."""
+        wanted = {"What": what.value, "Name": name, "NotAfter": values.iso(not_after)}
+        limit = self.limits.limit_change
+        return self._vmm(answers.Started, "Start-VmfReread", wanted, limit).job
 
-    def _host_asks(
-        self, shape: type[Shape], host: str, function: str, parameters: Parameters, seconds: float
-    ) -> Shape:
-        data = self.sessions.ask_host(host, function, parameters, seconds)
-        return answers.read(shape, data, f"{function} on {host}")
+    def put_ports(self, vm_id: str, repair: Repair, expected: Expected) -> None:
+        """See ``VmmPort``."""
+        if rows := _ports(repair):
+            until = values.iso(expected.not_after)
+            wanted = {"VmId": vm_id, "Adapters": rows, "NotAfter": until}
+            self._host_asks(
+                ScriptAnswer, expected.host, "Add-VmfHostPort", wanted, self.limits.limit_change
+            )
+
+    def put_models(self, vm_id: str, repair: Repair, expected: Expected) -> None:
+        """See ``VmmPort``."""
+        if rows := _connections(repair):
+            wanted = {**_expected(vm_id, expected), "Adapters": rows}
+            self._vmm(ScriptAnswer, "Repair-VmfModel", wanted, self.limits.limit_change)
+
+    def clear(self, vm_id: str, expected: Expected) -> None:
+        """See ``VmmPort``."""
+        wanted = _expected(vm_id, expected)
+        self._vmm(ScriptAnswer, "Clear-VmfFailure", wanted, self.limits.limit_change)
+
+    def stop(self, job_id: str, not_after: float) -> None:
+        """See ``VmmPort``."""
+        wanted = {"JobId": job_id, "NotAfter": values.iso(not_after)}
+        self._vmm(ScriptAnswer, "Stop-VmfMove", wanted, self.limits.limit_quick)
+
+    # --- observing ------------------------------------------------------------------------
 
     def _refresh_hosts(self, refresh: Sequence[str]) -> dict[str, _Reread | None]:
         """Make VMM re-read these hosts, and wait for it. Return all re-reads that have ended since
@@ -334,104 +311,27 @@ def _shown(places: Mapping[str, answers.StateVm], vmm_host: str | None) -> dict[
         return {}
     return {
         "seen_on": tuple(places),
-        "hyperv_state": _state(own.state),
+        "hyperv_state": values.power(own.state),
         "hyperv_status": own.status,
         "switches": own.switches or (),
     }
 
 
-def _state(word: str) -> HyperVState:
-    return HyperVState(word) if word in set(HyperVState) else HyperVState.OTHER
-
-
-def _job(answer: answers.FleetJob) -> Job:
-    error = answer.error
-    if answer.code and f"{answer.code})" not in (error or ""):
-        error = f"{error or 'The job failed'} ({answer.code})"
-    return Job(
-        **answer.model_dump(exclude={"error", "code", "started", "ended"}),
-        error=error,
-        started=answer.started.timestamp() if answer.started else None,
-        ended=answer.ended.timestamp() if answer.ended else None,
-    )
-
-
-def _network(
-    ports: Sequence[answers.PortAdapter], models: Sequence[answers.ModelAdapter]
-) -> Network:
-    """Hyper-V's adapters with VMM's model of each, matched by id, else by a MAC that is unique on
-    both sides."""
-    by_id = {one.id.casefold(): one for one in models}
-    by_mac = {_mac(one.mac): one for one in models}
-    times = Counter(_mac(one.mac) for one in models)
-    here = Counter(_mac(one.mac) for one in ports)
-    adapters = []
-    for port in ports:
-        mac = _mac(port.mac)
-        unique = mac not in _ZERO_MAC and times[mac] == 1 and here[mac] == 1
-        model = by_id.get(port.id.casefold()) or (by_mac[mac] if unique else None)
-        adapters.append(_adapter(port, model))
-    return Network(tuple(adapters))
-
-
-def _adapter(port: answers.PortAdapter, model: answers.ModelAdapter | None) -> Adapter:
-    modelled = model.model_dump(exclude={"id", "mac"}) if model else {}
-    acls = tuple(Acl(**dict(rule)) for rule in port.acls)
-    return Adapter(**{**dict(port), **modelled, "acls": acls})
-
-
-def _mac(mac: str) -> str:
-    return mac.replace(":", "").replace("-", "").upper()
-
-
 # --- values to parameters -----------------------------------------------------------------------
 
 
-def _json(rows: Iterable[Mapping[str, object]]) -> str:
-    return json.dumps(list(rows))
+def _connections(repair: Repair) -> str | None:
+    """What VMM has to restore, or ``None``."""
+    wanted = [values.connection(one) for one in repair.adapters if values.is_vmms(one)]
+    return values.rows(wanted) if wanted else None
 
 
-def _iso(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+def _ports(repair: Repair) -> str | None:
+    """What the host has to restore, or ``None``."""
+    wanted = [values.port(one) for one in repair.adapters if values.is_hosts(one)]
+    return values.rows(wanted) if wanted else None
 
 
-def _fields(one: Adapter | AdapterRepair, *names: str) -> dict[str, object]:
-    return {name: getattr(one, name) for name in names}
-
-
-def _pinned(adapter: Adapter) -> Mapping[str, object]:
-    """Parameters of a pinned adapter. VMM knows only access VLANs: of a trunk none is bound."""
-    names = ("id", "mac", "network", "subnet", "switch", "vlan", "classification")
-    return _fields(adapter, *names) | ({"vlan": None} if adapter.trunk else {})
-
-
-def _is_vmms(one: AdapterRepair) -> bool:
-    """Tell whether VMM has to restore part of this adapter. Trunks are Hyper-V's alone."""
-    vlan = one.vlan is not None and not one.trunk
-    modelled = one.subnet or one.classification or one.port_acl
-    return bool(one.network or one.switch or vlan or modelled)
-
-
-def _is_hosts(one: AdapterRepair) -> bool:
-    """Tell whether the host has to restore part of this adapter."""
-    rules = one.acls or one.classic_acls
-    return bool(rules or one.trunk or one.isolation is not None or one.spoofing or one.guards)
-
-
-def _connection(one: AdapterRepair) -> Mapping[str, object]:
-    names = ("mac", "network", "subnet", "switch", "vlan", "classification", "port_acl")
-    trunk = {"vlan": None} if one.trunk else {}
-    return {"id": one.adapter_id, **_fields(one, *names), **trunk}
-
-
-def _port(one: AdapterRepair) -> Mapping[str, object]:
-    return {
-        "id": one.adapter_id,
-        "mac": one.mac,
-        "acls": [asdict(acl) for acl in one.acls],
-        "classic_acls": one.classic_acls,
-        "vlan": None,
-        **_fields(one, "trunk", "native_vlan"),
-        "switch": None,
-        **_fields(one, "isolation", "spoofing", "guards"),
-    }
+def _expected(vm_id: str, expected: Expected) -> dict[str, str]:
+    until = values.iso(expected.not_after)
+    return {"VmId": vm_id, "HostName": expected.host, "NotAfter": until}

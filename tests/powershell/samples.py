@@ -158,6 +158,63 @@ def _conflict(scene: Scene) -> Reply:
     return scene.host("Add-VmfHostNetwork", VmId=WEB, Adapters=json.dumps([wanted]))
 
 
+def _jobs(scene: Scene) -> Reply:
+    """A running migration, a failed one, a re-read, and an unknown id."""
+    scene.world.outcome(scene.clock.now(), "app01", "failed", "source")
+    failed = _start(scene).data["job"]
+    scene.pass_by(600)
+    scene.world.foreign(scene.clock.now(), f"id:{WEB}", "hv02")
+    scene.pass_by(60)
+    reread = _reread(scene).data["job"]
+    return scene.vmm("Get-VmfJobs", Ids=[failed, reread, NOBODY])
+
+
+def _reread(scene: Scene) -> Reply:
+    wanted = {"What": "vms", "Name": HV01, "NotAfter": scene.at(60)}
+    return scene.vmm("Start-VmfReread", **wanted)
+
+
+def _inventory(scene: Scene) -> Reply:
+    scene.server.quirks.room = ROOM
+    return scene.vmm("Get-VmfInventory", HostName=HV01)
+
+
+def _site(scene: Scene) -> Reply:
+    scene.server.quirks.room = ROOM
+    return scene.vmm("Get-VmfSite")
+
+
+def _model(scene: Scene) -> Reply:
+    wanted = {"VmId": DB, "HostName": HV01, "Adapters": json.dumps(request("repair"))}
+    return scene.vmm("Repair-VmfModel", **wanted, NotAfter=scene.at(60))
+
+
+def _late(scene: Scene) -> Reply:
+    return scene.vmm("Clear-VmfFailure", VmId=DB, HostName=HV01, NotAfter=scene.at(-5))
+
+
+def _pulse(scene: Scene) -> Reply:
+    _start(scene)
+    scene.pass_by(60)
+    return scene.host("Get-VmfPulse", VmIds=[WEB, DB, NOBODY])
+
+
+def _blind(scene: Scene) -> Reply:
+    problem = {"kind": "cim", "id": "HRESULT 0x80041003", "text": "Access denied"}
+    scene.server.quirks.errors["Get-CimInstance"] = problem
+    return scene.host("Get-VmfPulse", VmIds=[DB])
+
+
+def _port(scene: Scene) -> Reply:
+    wanted = {"VmId": WEB, "Adapters": json.dumps(request("add")), "NotAfter": scene.at(60)}
+    return scene.host("Add-VmfHostPort", **wanted)
+
+
+def _moving(scene: Scene) -> Reply:
+    scene.world.foreign(scene.clock.now(), f"id:{WEB}", "hv02")
+    return _port(scene)
+
+
 def _no_rights(scene: Scene) -> Reply:
     scene.play(FLEET.replace(f'name = "{HV01}"', f'name = "{HV01}"\nacl_rights = false'))
     return scene.host("Test-VmfRights")
@@ -169,6 +226,12 @@ SAMPLES: dict[str, Callable[[Scene], Reply]] = {
     "vmm.network": lambda scene: scene.vmm("Get-VmfNetwork", VmIds=[WEB, DB, NOBODY]),
     "vmm.started": _start,
     "vmm.started_cold": _cold,
+    "vmm.jobs": _jobs,
+    "vmm.inventory": _inventory,
+    "vmm.site": _site,
+    "vmm.reread": _reread,
+    "vmm.model_done": _model,
+    "vmm.late": _late,
     "vmm.locked": _locked,
     "vmm.busy": _busy,
     "vmm.stale": lambda scene: _start(scene, Power="down"),
@@ -183,6 +246,10 @@ SAMPLES: dict[str, Callable[[Scene], Reply]] = {
     "host.network": lambda scene: scene.host("Get-VmfHostNetwork", VmIds=[WEB, DB, NOBODY]),
     "host.done": _add,
     "host.refused": _conflict,
+    "host.pulse": _pulse,
+    "host.pulse_blind": _blind,
+    "host.port_done": _port,
+    "host.moving": _moving,
     "host.rights": lambda scene: scene.host("Test-VmfRights"),
     "host.rights_missing": _no_rights,
 }

@@ -14,6 +14,7 @@ from engine.vmm.sessions import HOST_MODULE, VMM_MODULE, Sessions
 from tests.hangs import HANGS
 from tests.wire.endpoint import Server
 from tests.wire.functions import Asked, Function, PythonEndpoint
+from tests.wire.wired import Wired
 from tests.wire.world import good
 
 PASSWORD = "hunter2 not for logs"
@@ -88,6 +89,11 @@ class Ground:
 def ground() -> Iterator[Ground]:
     with ExitStack() as stack:
         yield Ground(stack)
+
+
+@pytest.fixture
+def wired(ground) -> Wired:
+    return Wired(ground)
 
 
 def echo(asked: Asked) -> str:

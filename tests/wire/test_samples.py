@@ -11,7 +11,7 @@ import pytest
 
 from engine.errors import VmmBusy, VmmError, VmmLocked, VmmRefused, VmmStale, VmmUnavailable
 from engine.model import Acl, Adapter, AdapterRepair
-from engine.vmm import answers, wire
+from engine.vmm import answers, values
 
 SAMPLES = Path(__file__).resolve().parents[1] / "powershell" / "json"
 
@@ -21,6 +21,12 @@ SHAPES = {
     "vmm.network": answers.ModelAnswer,
     "vmm.started": answers.Started,
     "vmm.started_cold": answers.Started,
+    "vmm.jobs": answers.JobsAnswer,
+    "vmm.inventory": answers.InventoryAnswer,
+    "vmm.site": answers.SiteAnswer,
+    "vmm.reread": answers.Started,
+    "host.pulse": answers.PulseAnswer,
+    "host.pulse_blind": answers.PulseAnswer,
     "host.state": answers.StateAnswer,
     "host.network": answers.PortAnswer,
     "host.rights": answers.RightsAnswer,
@@ -29,14 +35,16 @@ SHAPES = {
 ERRORS = {
     "vmm.agent_lost": VmmUnavailable,
     "vmm.busy": VmmBusy,
+    "vmm.late": VmmStale,
     "vmm.locked": VmmLocked,
     "vmm.not_found": VmmRefused,
     "vmm.refused": VmmRefused,
     "vmm.stale": VmmStale,
     "vmm.unavailable": VmmUnavailable,
     "host.refused": VmmRefused,
+    "host.moving": VmmStale,
 }
-EMPTY = ("vmm.done", "host.done")
+EMPTY = ("vmm.done", "vmm.model_done", "host.done", "host.port_done")
 
 
 def sample(name: str) -> str:
@@ -85,9 +93,9 @@ def test_requests_have_the_fields_of_their_samples():
     rule = Acl("Allow", "Inbound", 10)
     repair = AdapterRepair("a", "m", network="n", switch="s", vlan=1, acls=(rule,))
     rows = {
-        "request.pin": wire._pinned(Adapter("a")),
-        "request.repair": wire._connection(repair),
-        "request.add": wire._port(repair),
+        "request.pin": values.pinned(Adapter("a")),
+        "request.repair": values.connection(repair),
+        "request.add": values.port(repair),
     }
 
     for name, row in rows.items():

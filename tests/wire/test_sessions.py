@@ -156,7 +156,7 @@ def test_no_two_callers_share_a_session_and_the_cap_holds(ground):
         return good({"who": asked["Who"]})
 
     vmm = ground.serve("vmm01", {"Get-It": meet})
-    sessions = ground.sessions(sessions=3)
+    sessions = ground.sessions(sessions=4)
     with ThreadPoolExecutor(9) as pool:
         answers = pool.map(lambda who: sessions.ask_vmm("Get-It", {"Who": who}, 10), range(9))
         assert [answer["who"] for answer in answers] == list(range(9))
@@ -183,6 +183,61 @@ def test_a_call_waits_for_a_busy_session_until_its_deadline(ground):
 
     assert "All 1 sessions with vmm01 are busy" in str(caught)
     assert caught.happened is False
+
+
+def hanging(over: threading.Event, begun: threading.Semaphore):
+    """A function that begins and then waits."""
+
+    def wait(asked: Asked) -> str:
+        begun.release()
+        over.wait(HANGS)
+        return good({})
+
+    return wait
+
+
+def test_a_reserved_call_never_waits_for_other_calls(ground):
+    over, begun = threading.Event(), threading.Semaphore(0)
+    vmm = ground.serve("vmm01", {"Get-Much": hanging(over, begun), "Get-It": echo})
+    sessions = ground.sessions(sessions=3)
+    with ThreadPoolExecutor(4) as pool:
+        others = [pool.submit(sessions.ask_vmm, "Get-Much", {}, HANGS) for _ in range(4)]
+        assert all(begun.acquire(timeout=HANGS) for _ in range(2))
+        answers = [sessions.ask_vmm("Get-It", {}, HANGS, reserved=True) for _ in range(3)]
+        late = failed(sessions.ask_vmm, "Get-It", seconds=0.1)
+        assert not begun.acquire(blocking=False)
+        over.set()
+        assert [other.result() for other in others] == [{}] * 4
+
+    assert answers == [{}] * 3
+    assert "All 2 sessions with vmm01 are busy" in str(late)
+    assert (vmm.opened, vmm.most) == (3, 3)
+
+
+def test_a_reserved_call_may_use_every_session(ground):
+    over, begun = threading.Event(), threading.Semaphore(0)
+    ground.serve("vmm01", {"Get-Much": hanging(over, begun)})
+    sessions = ground.sessions(sessions=2)
+
+    def reserved() -> object:
+        return sessions.ask_vmm("Get-Much", {}, HANGS, reserved=True)
+
+    with ThreadPoolExecutor(2) as pool:
+        calls = [pool.submit(reserved) for _ in range(2)]
+        assert all(begun.acquire(timeout=HANGS) for _ in range(2))
+        over.set()
+        assert [call.result() for call in calls] == [{}] * 2
+
+
+def test_no_session_with_a_host_is_kept(ground):
+    over, begun = threading.Event(), threading.Semaphore(0)
+    ground.serve(HV1, {"Get-Much": hanging(over, begun)})
+    sessions = ground.sessions(sessions=2)
+    with ThreadPoolExecutor(2) as pool:
+        calls = [pool.submit(sessions.ask_host, HV1, "Get-Much", {}, HANGS) for _ in range(2)]
+        assert all(begun.acquire(timeout=HANGS) for _ in range(2))
+        over.set()
+        assert [call.result() for call in calls] == [{}] * 2
 
 
 def test_each_of_many_threads_gets_the_answer_to_its_own_call(ground):

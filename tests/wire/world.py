@@ -17,7 +17,19 @@ from engine.errors import (
     VmmStale,
     VmmUnavailable,
 )
-from engine.model import Acl, Adapter, AdapterRepair, Fleet, MoveOrder, Network, Repair, Vm
+from engine.model import (
+    Acl,
+    Adapter,
+    AdapterRepair,
+    Fleet,
+    Host,
+    Job,
+    MoveOrder,
+    Network,
+    Repair,
+    Vm,
+)
+from engine.sim import views
 from engine.sim.world import World
 from engine.vmm.wire import WirePort
 from tests.wire.functions import Asked, Function
@@ -59,6 +71,7 @@ class Answering:
     def __init__(self, world: World, clock: Clock) -> None:
         self.world, self.clock = world, clock
         self.lock = threading.Lock()
+        self.rereads: dict[str, Mapping[str, object]] = {}
 
     def vmm(self) -> dict[str, Function]:
         return {
@@ -72,6 +85,13 @@ class Answering:
                 "Clear-VmfFailedJob": lambda a: self.world.dismiss(self.now, str(a["VmId"])),
                 "Update-VmfHost": self._reread,
                 "Update-VmfVm": lambda a: self.world.refresh(self.now, str(a["VmId"])),
+                "Get-VmfJobs": self._jobs,
+                "Get-VmfInventory": self._inventory,
+                "Get-VmfSite": self._site,
+                "Start-VmfReread": self._begin_reread,
+                "Clear-VmfFailure": self._clear,
+                "Repair-VmfModel": self._put_models,
+                "Stop-VmfMove": self._stop,
                 "Stop-VmfJob": lambda a: self.world.stop_job(self.now, str(a["JobId"])),
             }.items()
         }
@@ -81,6 +101,8 @@ class Answering:
             "Get-VmfHostState": self._enveloped(lambda a: self._state(name)),
             "Get-VmfHostNetwork": self._enveloped(lambda a: self._ports(name, a)),
             "Add-VmfHostNetwork": self._enveloped(lambda a: self._add(name, a)),
+            "Get-VmfPulse": self._enveloped(lambda a: self._pulse(name, a)),
+            "Add-VmfHostPort": self._enveloped(lambda a: self._put_ports(name, a)),
             "Test-VmfRights": self._enveloped(lambda a: self._rights(name)),
         }
 
@@ -102,8 +124,12 @@ class Answering:
         return {"module": "2", "powershell": "5.1.20348", "vmm": "10.22.1287"}
 
     def _reread(self, asked: Asked) -> None:
-        name = str(asked["HostName"])
+        self._reread_host(str(asked["HostName"]))
+
+    def _reread_host(self, name: str) -> None:
         host = self.world.observe(self.now, (), (), [name]).host(name)
+        if host is None:
+            raise VmmRefused(f"VMM knows no host {name}", code="not_found")
         if host.locked:
             raise VmmLocked(f"{name} is locked", code="2606")
         if host.error:
@@ -113,37 +139,110 @@ class Answering:
         fleet = self.world.observe(self.now, (), asked["Jobs"] or ())
         return {
             "server_time": iso(fleet.server_time),
-            "hosts": [
-                {
-                    "name": host.name,
-                    "live_limit": host.live_limit,
-                    "storage_limit": host.storage_limit,
-                    "responding": host.error is None,
-                    "error": host.error,
-                    "maintenance": host.maintenance,
-                    "path": host.path,
-                    "free_memory_mb": host.free_memory_mb,
-                    "volumes": host.volumes and [asdict(one) for one in host.volumes],
-                }
-                for host in fleet.hosts
-            ],
+            "hosts": [host_of(host) for host in fleet.hosts],
             "vms": [vm_of(vm) for vm in fleet.vms],
-            "jobs": [
-                {
-                    "id": job.id,
-                    "vm_id": job.vm_id,
-                    "source": job.source,
-                    "target": job.target,
-                    "state": job.state,
-                    "progress": job.progress,
-                    "error": job.error,
-                    "code": None,
-                    "started": iso(job.started),
-                    "ended": iso(job.ended),
-                }
-                for job in fleet.jobs
-            ],
+            "jobs": [job_of(job) for job in fleet.jobs],
         }
+
+    # --- looks ----------------------------------------------------------------------------
+
+    def _jobs(self, asked: Asked) -> object:
+        ids = list(asked["Ids"] or ())
+        fleet = self.world.observe(self.now, (), ids)
+        rereads = {id: self.rereads[id] for id in ids if id in self.rereads}
+        known = {*rereads, *(job.id for job in fleet.jobs)}
+        return {
+            "server_time": iso(fleet.server_time),
+            "jobs": [*(job_of(job) for job in fleet.jobs), *rereads.values()],
+            "unknown": [id for id in ids if id not in known],
+        }
+
+    def _inventory(self, asked: Asked) -> object:
+        fleet = self.world.observe(self.now)
+        host = fleet.host(str(asked["HostName"]))
+        if host is None:
+            raise VmmRefused(f"VMM knows no host {asked['HostName']}", code="not_found")
+        vms = [vm_of(vm) for vm in fleet.vms if vm.vmm_host == host.name]
+        return {"host": host_of(host), "vms": vms}
+
+    def _site(self, asked: Asked) -> object:
+        fleet = self.world.observe(self.now)
+        vms = [vm_of(vm) for vm in fleet.vms if vm.stored or fleet.host(vm.vmm_host) is None]
+        return {"hosts": [host_of(host) for host in fleet.hosts], "vms": vms}
+
+    def _begin_reread(self, asked: Asked) -> object:
+        """Re-read at once, in a job that has already ended."""
+        self._in_time(asked, self.world.state.skew)
+        if asked["What"] == "vm":
+            self.world.refresh(self.now, str(asked["Name"]))
+        else:
+            self._reread_host(str(asked["Name"]))
+        id = f"reread-{len(self.rereads)}"
+        job = Job(id, "", None, None, "completed", 100, started=self.now, ended=self.now)
+        self.rereads[id] = job_of(job)
+        return {"job": id}
+
+    def _pulse(self, name: str, asked: Asked) -> object:
+        state, now = self.world.state, self.now
+        self.world.advance(now)
+        if now < state.host(name).down_until:
+            raise VmmUnavailable(f"{name} does not answer")
+        moving = [m for m in state.open if m.phase == "running" and m.kind == "live"]
+        number = sum(migration.touches(name) for migration in moving)
+        shown = self._state(name)["vms"]
+        return {
+            "time": iso(now),
+            "migrations": [
+                {
+                    "vm_id": one.vm_id,
+                    "destination": one.destination,
+                    "progress": views.progress(one, now),
+                }
+                for one in moving
+                if one.source == name
+            ],
+            "live": number,
+            "storage": number,
+            "live_limit": state.host(name).live,
+            "storage_limit": state.host(name).storage,
+            "live_enabled": True,
+            "vms": [{**vm, "switches": None} for vm in shown if vm["id"] in (asked["VmIds"] or ())],
+        }
+
+    # --- changes with what they expect ----------------------------------------------------
+
+    def _in_time(self, asked: Asked, skew: float) -> None:
+        if self.now + skew > datetime.fromisoformat(str(asked["NotAfter"])).timestamp():
+            raise VmmStale("The call came after its deadline", code="deadline")
+
+    def _expected(self, asked: Asked, host: str, skew: float) -> str:
+        """The id of the VM, if it is as expected."""
+        self.world.advance(self.now)
+        self._in_time(asked, skew)
+        vm = self.world.state.vms.get(str(asked["VmId"]))
+        if vm is None or vm.hosts[:1] != [host]:
+            raise VmmStale(f"The VM is not on {host}", code="elsewhere")
+        if self.world.state.migration_of(vm.id):
+            raise VmmStale("A migration is already running", code="migrating")
+        return vm.id
+
+    def _clear(self, asked: Asked) -> None:
+        vm_id = self._expected(asked, str(asked["HostName"]), self.world.state.skew)
+        self.world.dismiss(self.now, vm_id)
+
+    def _put_models(self, asked: Asked) -> None:
+        self._expected(asked, str(asked["HostName"]), self.world.state.skew)
+        self._repair(asked)
+
+    def _put_ports(self, name: str, asked: Asked) -> None:
+        self._expected(asked, name, 0.0)
+        self._add(name, asked)
+
+    def _stop(self, asked: Asked) -> None:
+        self._in_time(asked, self.world.state.skew)
+        self.world.stop_job(self.now, str(asked["JobId"]))
+
+    # --- networks and moves ---------------------------------------------------------------
 
     def _models(self, asked: Asked) -> object:
         wanted = [vm for vm in self.world.state.vms.values() if vm.id in asked["VmIds"]]
@@ -222,7 +321,7 @@ class Answering:
         )
         self.world.repair_network(self.now, str(asked["VmId"]), Repair(host, repairs))
 
-    def _state(self, name: str) -> object:
+    def _state(self, name: str) -> dict[str, object]:
         fleet = self.world.observe(self.now, [name])
         host = fleet.host(name)
         if host is None or host.seen_at is None:
@@ -259,6 +358,35 @@ class Answering:
     def _rights(self, host: str) -> object:
         why = self.world.rights(self.now, host)
         return {"readable": True, "writable": why is None, "why": why}
+
+
+def host_of(host: Host) -> Mapping[str, object]:
+    return {
+        "name": host.name,
+        "live_limit": host.live_limit,
+        "storage_limit": host.storage_limit,
+        "responding": host.error is None,
+        "error": host.error,
+        "maintenance": host.maintenance,
+        "path": host.path,
+        "free_memory_mb": host.free_memory_mb,
+        "volumes": host.volumes and [asdict(one) for one in host.volumes],
+    }
+
+
+def job_of(job: Job) -> Mapping[str, object]:
+    return {
+        "id": job.id,
+        "vm_id": job.vm_id,
+        "source": job.source,
+        "target": job.target,
+        "state": job.state,
+        "progress": job.progress,
+        "error": job.error,
+        "code": None,
+        "started": iso(job.started),
+        "ended": iso(job.ended),
+    }
 
 
 def vm_of(vm: Vm) -> Mapping[str, object]:

@@ -1,0 +1,178 @@
+"""Answers of our PowerShell functions as values of the model, and values as their parameters."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from engine.model import (
+    Acl,
+    Adapter,
+    AdapterRepair,
+    HostInventory,
+    HostMigration,
+    HyperVState,
+    Job,
+    JobList,
+    KnownHost,
+    KnownVm,
+    Network,
+    Pulse,
+    ShownVm,
+)
+from engine.vmm import answers
+
+_ZERO_MAC = {"", "000000000000"}
+
+
+# --- answers to values --------------------------------------------------------------------------
+
+
+def power(word: str) -> HyperVState:
+    """The power state of Hyper-V's word."""
+    return HyperVState(word) if word in set(HyperVState) else HyperVState.OTHER
+
+
+def job(answer: answers.FleetJob) -> Job:
+    """A job; its error ends with VMM's number."""
+    error = answer.error
+    if answer.code and f"{answer.code})" not in (error or ""):
+        error = f"{error or 'The job failed'} ({answer.code})"
+    return Job(
+        **answer.model_dump(exclude={"error", "code", "started", "ended"}),
+        error=error,
+        started=answer.started.timestamp() if answer.started else None,
+        ended=answer.ended.timestamp() if answer.ended else None,
+    )
+
+
+def job_list(answer: answers.JobsAnswer) -> JobList:
+    """All jobs of a look."""
+    jobs = tuple(map(job, answer.jobs))
+    return JobList(answer.server_time.timestamp(), jobs, answer.unknown)
+
+
+def known_host(answer: answers.FleetHost) -> KnownHost:
+    """A host as VMM knows it."""
+    silent = None if answer.responding else f"VMM gets no answer from {answer.name}"
+    said = answer.model_dump(exclude={"responding", "error", "volumes"})
+    return KnownHost(**said, error=answer.error or silent, volumes=answer.volumes)
+
+
+def known_vms(answer: Iterable[answers.FleetVm]) -> tuple[KnownVm, ...]:
+    """VMs as VMM knows them."""
+    return tuple(KnownVm(**vm.model_dump()) for vm in answer)
+
+
+def shown_vms(answer: Iterable[answers.StateVm]) -> tuple[ShownVm, ...]:
+    """VMs as Hyper-V shows them."""
+    return tuple(ShownVm(**{**dict(vm), "state": power(vm.state)}) for vm in answer)
+
+
+def inventory(host: str, answer: answers.StateAnswer) -> HostInventory:
+    """All VMs of a host."""
+    return HostInventory(**{**dict(answer), "vms": shown_vms(answer.vms)}, host=host)
+
+
+def pulse(host: str, answer: answers.PulseAnswer) -> Pulse:
+    """What moves on a host."""
+    migrations = tuple(HostMigration(**dict(one)) for one in answer.migrations)
+    more = {"time": answer.time.timestamp(), "vms": shown_vms(answer.vms)}
+    return Pulse(**{**dict(answer), **more, "migrations": migrations}, host=host)
+
+
+def ports(answer: Iterable[answers.PortAdapter]) -> Network:
+    """Hyper-V's half of a network."""
+    return Network(
+        tuple(
+            Adapter(**{**dict(port), "acls": tuple(Acl(**dict(rule)) for rule in port.acls)})
+            for port in answer
+        )
+    )
+
+
+def models(answer: Iterable[answers.ModelAdapter]) -> Network:
+    """VMM's half of a network."""
+    return Network(tuple(Adapter(**dict(model)) for model in answer))
+
+
+def merged(ports: Network, models: Network) -> Network:
+    """Hyper-V's adapters with VMM's model of each, matched by id, else by a MAC that is unique on
+    both sides."""
+    by_id = {one.id.casefold(): one for one in models.adapters}
+    by_mac = {_mac(one.mac): one for one in models.adapters}
+    times = Counter(_mac(one.mac) for one in models.adapters)
+    here = Counter(_mac(one.mac) for one in ports.adapters)
+    adapters = []
+    for port in ports.adapters:
+        mac = _mac(port.mac)
+        unique = mac not in _ZERO_MAC and times[mac] == 1 and here[mac] == 1
+        model = by_id.get(port.id.casefold()) or (by_mac[mac] if unique else None)
+        names = ("network", "subnet", "classification", "port_acl")
+        adapters.append(replace(port, **_fields(model, *names)) if model else port)
+    return Network(tuple(adapters))
+
+
+def _mac(mac: str) -> str:
+    return mac.replace(":", "").replace("-", "").upper()
+
+
+# --- values to parameters -----------------------------------------------------------------------
+
+
+def rows(rows: Iterable[Mapping[str, object]]) -> str:
+    """Rows as one JSON text."""
+    return json.dumps(list(rows))
+
+
+def iso(at: float) -> str:
+    """A time in ISO 8601, in milliseconds, never later than ``at``."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def _fields(one: Adapter | AdapterRepair, *names: str) -> dict[str, Any]:
+    return {name: getattr(one, name) for name in names}
+
+
+def pinned(adapter: Adapter) -> Mapping[str, object]:
+    """Parameters of a pinned adapter. VMM knows only access VLANs: of a trunk none is bound."""
+    names = ("id", "mac", "network", "subnet", "switch", "vlan", "classification")
+    return _fields(adapter, *names) | ({"vlan": None} if adapter.trunk else {})
+
+
+def is_vmms(one: AdapterRepair) -> bool:
+    """Tell whether VMM has to restore part of this adapter. Trunks are Hyper-V's alone."""
+    vlan = one.vlan is not None and not one.trunk
+    modelled = one.subnet or one.classification or one.port_acl
+    return bool(one.network or one.switch or vlan or modelled)
+
+
+def is_hosts(one: AdapterRepair) -> bool:
+    """Tell whether the host has to restore part of this adapter."""
+    rules = one.acls or one.classic_acls
+    return bool(rules or one.trunk or one.isolation is not None or one.spoofing or one.guards)
+
+
+def connection(one: AdapterRepair) -> Mapping[str, object]:
+    """Parameters of what VMM restores on an adapter."""
+    names = ("mac", "network", "subnet", "switch", "vlan", "classification", "port_acl")
+    trunk = {"vlan": None} if one.trunk else {}
+    return {"id": one.adapter_id, **_fields(one, *names), **trunk}
+
+
+def port(one: AdapterRepair) -> Mapping[str, object]:
+    """Parameters of what the host restores on an adapter."""
+    return {
+        "id": one.adapter_id,
+        "mac": one.mac,
+        "acls": [asdict(acl) for acl in one.acls],
+        "classic_acls": one.classic_acls,
+        "vlan": None,
+        **_fields(one, "trunk", "native_vlan"),
+        "switch": None,
+        **_fields(one, "isolation", "spoofing", "guards"),
+    }
