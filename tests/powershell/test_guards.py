@@ -95,6 +95,7 @@ def test_a_change_that_comes_late_is_stale(broken, change):
     make, cmdlet = change
 
     assert stale(make(broken, NotAfter=broken.at(-1)), broken, cmdlet) == "deadline"
+    assert broken.calls("Read-SCVirtualMachine") == []
 
 
 def test_the_deadline_is_checked_against_the_clock_of_the_machine_that_acts(broken, change):
