@@ -178,8 +178,12 @@ class AdapterRepair:
 
     @property
     def is_modelled(self) -> bool:
-        """True if VMM has to restore part of this adapter."""
-        return bool(self.network or self.subnet or self.classification or self.port_acl)
+        """True if VMM has to restore part of this adapter, so that its model agrees. Trunks are
+        Hyper-V's alone."""
+        is_plugged = self.switch or (self.vlan is not None and not self.trunk)
+        return bool(
+            self.network or is_plugged or self.subnet or self.classification or self.port_acl
+        )
 
     @property
     def is_port(self) -> bool:

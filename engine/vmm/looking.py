@@ -82,12 +82,6 @@ class Looks:
         answer = self._vmm(answers.ModelAnswer, "Get-VmfNetwork", wanted, self.limits.limit_read)
         return {vm.id: values.models(vm.adapters) for vm in answer.vms}
 
-    def networks(self, host: str, vm_ids: Sequence[str]) -> Mapping[str, Network]:
-        """See ``VmmPort``. One call to the host, one to VMM."""
-        ports = self.ports(host, vm_ids)
-        models = self.models(list(ports)) if ports else {}
-        return {vm: values.merged(ports[vm], models.get(vm, Network())) for vm in ports}
-
     def rights(self, host: str) -> str | None:
         """See ``VmmPort``."""
         said = self._host_asks(
