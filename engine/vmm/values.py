@@ -79,7 +79,7 @@ def inventory(host: str, answer: answers.StateAnswer) -> HostInventory:
 
 
 def pulse(host: str, answer: answers.PulseAnswer) -> Pulse:
-    """What moves on a host."""
+    """Current migrations of a host."""
     migrations = tuple(HostMigration(**dict(one)) for one in answer.migrations)
     more = {"time": answer.time.timestamp(), "vms": shown_vms(answer.vms)}
     return Pulse(**{**dict(answer), **more, "migrations": migrations}, host=host)

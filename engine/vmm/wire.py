@@ -82,13 +82,13 @@ class WirePort(Looks):
 
 
 def _connections(repair: Repair) -> str | None:
-    """What VMM has to restore, or ``None``."""
+    """Rows that VMM has to restore, or ``None``."""
     wanted = [values.connection(one) for one in repair.adapters if values.is_vmms(one)]
     return values.rows(wanted) if wanted else None
 
 
 def _ports(repair: Repair) -> str | None:
-    """What the host has to restore, or ``None``."""
+    """Rows that the host has to restore, or ``None``."""
     wanted = [values.port(one) for one in repair.adapters if values.is_hosts(one)]
     return values.rows(wanted) if wanted else None
 
