@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -98,27 +97,6 @@ def ports(answer: Iterable[answers.PortAdapter]) -> Network:
 def models(answer: Iterable[answers.ModelAdapter]) -> Network:
     """VMM's half of a network."""
     return Network(tuple(Adapter(**dict(model)) for model in answer))
-
-
-def merged(ports: Network, models: Network) -> Network:
-    """Hyper-V's adapters with VMM's model of each, matched by id, else by a MAC that is unique on
-    both sides."""
-    by_id = {one.id.casefold(): one for one in models.adapters}
-    by_mac = {_mac(one.mac): one for one in models.adapters}
-    times = Counter(_mac(one.mac) for one in models.adapters)
-    here = Counter(_mac(one.mac) for one in ports.adapters)
-    adapters = []
-    for port in ports.adapters:
-        mac = _mac(port.mac)
-        unique = mac not in _ZERO_MAC and times[mac] == 1 and here[mac] == 1
-        model = by_id.get(port.id.casefold()) or (by_mac[mac] if unique else None)
-        names = ("network", "subnet", "classification", "port_acl")
-        adapters.append(replace(port, **_fields(model, *names)) if model else port)
-    return Network(tuple(adapters))
-
-
-def _mac(mac: str) -> str:
-    return mac.replace(":", "").replace("-", "").upper()
 
 
 # --- values to parameters -----------------------------------------------------------------------
