@@ -9,6 +9,7 @@ from engine.model import (
     Age,
     Fleet,
     HostInventory,
+    HyperVState,
     JobList,
     KnownHost,
     KnownVm,
@@ -21,9 +22,10 @@ from engine.model import (
 )
 from engine.store.pen import Pen
 
-JOBS, HOSTS = 100, 101
-"""Numbers of the questions: VMM's jobs first, then everything about the hosts."""
+REREADS, JOBS, HOSTS = 99, 100, 101
+"""Numbers of the questions: re-reads first, then VMM's jobs, then everything about the hosts."""
 
+OTHER = HyperVState.OTHER
 Ages = Mapping[tuple[PartKind, str], Age]
 
 
@@ -35,8 +37,9 @@ def age(number: int, at: float | None) -> Age:
 def fresh(fleet: Fleet, **changes: object) -> Fleet:
     """The fleet as if every part had been asked at ``fleet.at``, and nothing failed."""
     ages = {(kind, ""): age(JOBS, fleet.at) for kind in (PartKind.JOBS, PartKind.SITE)}
-    kinds = (PartKind.KNOWN, PartKind.SHOWN, PartKind.PULSE, PartKind.VMS)
+    kinds = (PartKind.KNOWN, PartKind.SHOWN, PartKind.PULSE)
     for host in fleet.hosts:
+        ages[PartKind.VMS, host.name.casefold()] = age(REREADS, fleet.at)
         for kind in kinds:
             ages[kind, host.name.casefold()] = age(HOSTS, fleet.at)
         if host.seen_at is None:
@@ -102,9 +105,8 @@ def _known(vm: Vm) -> KnownVm:
 
 
 def _shown(fleet: Fleet, host: str) -> tuple[ShownVm, ...]:
-    there = [vm for vm in fleet.vms if host in vm.seen_on and vm.hyperv_state is not None]
     return tuple(
-        ShownVm(vm.id, vm.name, vm.hyperv_state, vm.hyperv_status, switches=vm.switches)
-        for vm in there
-        if vm.hyperv_state is not None
+        ShownVm(vm.id, vm.name, vm.hyperv_state or OTHER, vm.hyperv_status, switches=vm.switches)
+        for vm in fleet.vms
+        if host in vm.seen_on
     )

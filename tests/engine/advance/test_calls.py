@@ -9,9 +9,22 @@ from dataclasses import replace
 import pytest
 
 from engine.advance.callers import AtOnce, Threads
-from engine.advance.calls import CallAnswer, Lanes, in_order, make
+from engine.advance.calls import CallAnswer, Caps, Lanes, in_order, make
 from engine.errors import VmmBusy, VmmError, VmmLocked, VmmRefused, VmmStale, VmmUnavailable
-from engine.model import CallKind, Move, MoveOrder, Network, OpenCall, Repair
+from engine.model import (
+    Acl,
+    AdapterRepair,
+    CallKind,
+    Expected,
+    Look,
+    Move,
+    MoveOrder,
+    Network,
+    OpenCall,
+    PartKind,
+    Repair,
+    Reread,
+)
 from engine.policy.steps import (
     CheckRights,
     Dismiss,
@@ -44,32 +57,14 @@ class Room:
     """A port that notes who enters, and in which thread. ``errors`` are raised by VM id."""
 
     def __init__(self) -> None:
-        self.order: list[str] = []
         self.errors: dict[str, Exception] = {}
         self.threads: set[str] = set()
 
-    def _visit(self, vm_id: str) -> None:
-        self.order.append(vm_id)
-        self.threads.add(threading.current_thread().name)
-        if vm_id in self.errors:
-            raise self.errors[vm_id]
-
-    def networks(self, host, vm_ids):
-        self._visit("networks")
-        return {vm_id: Network() for vm_id in vm_ids}
-
     def start_move(self, order):
-        self._visit(order.vm_id)
+        self.threads.add(threading.current_thread().name)
+        if order.vm_id in self.errors:
+            raise self.errors[order.vm_id]
         return f"job of {order.vm_id}"
-
-    def repair_network(self, vm_id, repair):
-        self._visit(vm_id)
-
-    def dismiss(self, vm_id):
-        self._visit(vm_id)
-
-    def refresh(self, vm_id):
-        self._visit(vm_id)
 
 
 # --- lanes ---------------------------------------------------------------------------------
@@ -81,7 +76,7 @@ def under_way(kind: CallKind, *hosts: str, moves: tuple[int, ...] = (9,)) -> Ope
 
 def admitted(calls, *open_calls: OpenCall, at_most: int = 8) -> list[str]:
     """Names of the VMs whose calls may begin."""
-    lanes = Lanes(open_calls, at_most)
+    lanes = Lanes(open_calls, Caps(at_most))
     begun = [call for one in calls if (call := lanes.admit(one)) is not None]
     return [m.vm for call in begun for m in moves_of(call)]
 
@@ -138,8 +133,8 @@ def test_a_call_is_not_repeated_while_it_is_under_way():
 
     assert admitted([SaveBaselines("hv01", (a, b))], saving) == ["b"]
     assert admitted([SaveBaselines("hv01", (a,))], saving) == []
-    assert Lanes([checking], 8).admit(CheckRights("hv01")) is None
-    assert Lanes([checking], 8).admit(CheckRights("hv02")) == CheckRights("hv02")
+    assert Lanes([checking], Caps(8)).admit(CheckRights("hv01")) is None
+    assert Lanes([checking], Caps(8)).admit(CheckRights("hv02")) == CheckRights("hv02")
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -149,7 +144,7 @@ def test_random_calls_never_overlap_on_a_host_and_are_each_begun_in_the_end(seed
     waiting = [start(f"vm{n}", *chance.sample(hosts, 2)) for n in range(40)]
     begun = []
     while waiting:
-        lanes = Lanes([], 4)
+        lanes = Lanes([], Caps(4))
         now = [call for one in waiting if (call := lanes.admit(one)) is not None]
         at = [host for call in now for host in hosts_of(call)]
         assert now
@@ -240,47 +235,144 @@ def test_an_unexpected_exception_is_raised_instead_of_returned_as_an_answer():
         make(start("a"), room)
 
 
-def test_each_kind_of_call_calls_its_own_method_of_the_port():
-    asked = []
+class Listening:
+    """A port that notes every call with its arguments."""
 
-    class Listening(Room):
-        def networks(self, host, vm_ids):
-            asked.append(("networks", host, tuple(vm_ids)))
-            return {vm_ids[0]: Network()}
+    def __init__(self) -> None:
+        self.asked = []
+        self.errors: dict[str, Exception] = {}
 
-        def start_move(self, order):
-            asked.append(("start_move", order))
+    def __getattr__(self, name):
+        def call(*args):
+            self.asked.append((name, *args))
+            if name in self.errors:
+                raise self.errors[name]
+            return {"id-a": Network()} if name in ("ports", "models") else None
 
-        def repair_network(self, vm_id, repair):
-            asked.append(("repair_network", vm_id, repair))
+        return call
 
-        def dismiss(self, vm_id):
-            asked.append(("dismiss", vm_id))
 
-        def refresh(self, vm_id):
-            asked.append(("refresh", vm_id))
-
-    a, b = move("a"), move("b")
+def test_each_kind_of_call_calls_its_own_methods_of_the_port():
+    a, port = move("a"), Listening()
     order = MoveOrder("id-a", "hv01", "hv02", r"E:\VMs", "down", Network(), 60.0)
-    cold = Start(a, order)
-    put_back = PutBack(a, Repair("hv02"), ())
-    calls = [SaveBaselines("hv01", (a, b)), ReadNetworks("hv02", (b,)), cold, put_back]
-    calls += [dismiss("a"), RefreshVm(b, "hv01")]
-    answers = [make(call, Listening()) for call in calls]
-
-    assert asked == [
-        ("networks", "hv01", ("id-a", "id-b")),
-        ("networks", "hv02", ("id-b",)),
-        ("start_move", order),
-        ("repair_network", "id-a", Repair("hv02")),
-        ("dismiss", "id-a"),
-        ("refresh", "id-b"),
+    calls = [
+        SaveBaselines("hv01", (a, move("b"))),
+        ReadNetworks("hv02", (a,)),
+        Start(a, order),
+        Dismiss(a, "hv01", 9.0),
+        RefreshVm(a, "hv01", 9.0),
+        StopJob(a, "job-1", "hv01", 9.0),
+        CheckRights("hv01"),
     ]
-    assert (
-        answers
-        == [CallAnswer(networks={"id-a": Network()}), CallAnswer(networks={"id-b": Network()})]
-        + [CallAnswer()] * 4
-    )
+    answers = [make(call, port) for call in calls]
+
+    assert port.asked == [
+        ("ports", "hv01", ["id-a", "id-b"]),
+        ("models", ["id-a"]),
+        ("ports", "hv02", ["id-a"]),
+        ("models", ["id-a"]),
+        ("start_move", order),
+        ("clear", "id-a", Expected("hv01", 9.0)),
+        ("reread", Reread.VM, "id-a", 9.0),
+        ("stop", "job-1", 9.0),
+        ("rights", "hv01"),
+    ]
+    read = CallAnswer(networks={"id-a": Network()})
+    assert answers == [read, read, *[CallAnswer()] * 5]
+
+
+def test_each_look_calls_its_own_method_of_the_port():
+    port = Listening()
+    looks = [Look(kind, "hv01", ("a",), not_after=9.0) for kind in PartKind]
+    for look in looks:
+        make(look, port)
+
+    assert port.asked == [
+        ("jobs", ("a",)),
+        ("site",),
+        ("known", "hv01"),
+        ("shown", "hv01"),
+        ("pulse", "hv01", ("a",)),
+        ("reread", Reread.VMS, "hv01", 9.0),
+        ("reread", Reread.VM, "hv01", 9.0),
+        ("reread", Reread.HOST, "hv01", 9.0),
+    ]
+
+
+RULES = AdapterRepair("nic-1", acls=(Acl("Deny", "Inbound", 1),))
+NAMED = AdapterRepair("nic-1", network="VM-Net-10")
+
+
+@pytest.mark.parametrize(
+    ("adapters", "called"),
+    [
+        ((RULES, NAMED), ["put_ports", "put_models"]),
+        ((RULES,), ["put_ports"]),
+        ((NAMED,), ["put_models"]),
+    ],
+)
+def test_the_rules_are_put_back_before_vmm_is_asked_for_its_half(adapters, called):
+    port = Listening()
+    make(PutBack(move("a"), Repair("hv02", adapters), (), 9.0, 12.0), port)
+
+    assert [name for name, *_ in port.asked] == called
+    until = {"put_ports": 12.0, "put_models": 9.0}
+    assert [one[3] for one in port.asked] == [Expected("hv02", until[name]) for name in called]
+
+
+def test_a_locked_vmm_does_not_keep_the_rules_from_being_put_back():
+    port = Listening()
+    port.errors["put_models"] = VmmLocked("locked")
+    answer = make(PutBack(move("a"), Repair("hv02", (RULES, NAMED)), ()), port)
+
+    assert port.asked[0][0] == "put_ports"
+    assert answer == CallAnswer(error=port.errors["put_models"])
+
+
+# --- looks ---------------------------------------------------------------------------------
+
+
+def looks_admitted(looks, *open_calls: OpenCall, silent=(), **caps: int) -> list[str]:
+    lanes = Lanes(open_calls, Caps(8, **caps), frozenset(silent))
+    return [f"{look.kind} {look.name}" for look in looks if lanes.admit_look(look)]
+
+
+def test_a_look_is_not_repeated_while_it_is_under_way():
+    jobs = under_way(CallKind.JOBS, moves=())
+    shown = under_way(CallKind.SHOWN, "HV01", moves=())
+    looks = [Look(PartKind.JOBS), Look(PartKind.SHOWN, "hv01"), Look(PartKind.SHOWN, "hv02")]
+
+    assert looks_admitted(looks, jobs, shown) == ["shown hv02"]
+
+
+def test_inventories_of_vmm_take_a_few_sessions_and_leave_the_list_of_jobs_alone():
+    looks = [Look(PartKind.KNOWN, f"hv{n}") for n in range(4)] + [Look(PartKind.JOBS)]
+
+    assert looks_admitted(looks, inventory=2) == ["known hv0", "known hv1", "jobs "]
+
+
+def test_hosts_that_do_not_answer_leave_room_for_those_that_do():
+    names = [f"hv{n}" for n in range(4)]
+    lanes = Lanes([], Caps(8, hosts=4, silent=1), frozenset(names[:3]))
+    looks = [Look(PartKind.SHOWN, name) for name in names]
+
+    assert [look.name for look in looks if lanes.admit_look(look)] == ["hv0", "hv3"]
+
+
+def test_a_re_read_of_a_host_waits_for_the_change_there_and_keeps_others_off():
+    looks = [Look(PartKind.VMS, "hv01"), Look(PartKind.HOST, "hv02"), Look(PartKind.VM, "id-a")]
+
+    assert looks_admitted(looks, under_way(CallKind.START, "hv01", "hv03")) == [
+        "host hv02",
+        "vm id-a",
+    ]
+    assert admitted([start("a")], under_way(CallKind.VMS, "hv02", moves=())) == []
+
+
+def test_looks_take_no_room_from_the_calls_of_a_plan():
+    looks = [under_way(CallKind.SHOWN, f"hv1{n}", moves=()) for n in range(9)]
+
+    assert admitted([start("a")], *looks, at_most=1) == ["a"]
 
 
 def test_networks_are_restored_before_new_moves_are_started():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import pytest
 
@@ -201,15 +200,15 @@ def test_abort_stops_the_job_once_and_the_vm_ends_as_stopped(place):
     place.ticks(6)
 
     assert said == "R1 is aborted. VMM is asked to cancel the migration of web01."
-    assert place.called("stop_job") == 1
+    assert place.called("stop") == 1
     assert (place.move().state, place.move().outcome) == (MoveState.SKIPPED, "STOPPED")
     assert place.record.run.state is RunState.STOPPED
 
 
 def test_a_job_that_does_not_stop_is_stopped_again_after_a_pass(place):
     class Deaf(SimPort):
-        def stop_job(self, job_id):
-            self.calls.append({"call": "stop_job"})
+        def stop(self, job_id, not_after):
+            self.calls.append({"call": "stop"})
             raise VmmUnavailable("no answer")
 
     place.ticks(4)
@@ -217,7 +216,7 @@ def test_a_job_that_does_not_stop_is_stopped_again_after_a_pass(place):
     place.say("abort R1 yes")
     place.ticks(14)
 
-    assert [call["call"] for call in place.port.calls].count("stop_job") == 2
+    assert [call["call"] for call in place.port.calls].count("stop") == 2
     assert "attempt.stopping" in place.kinds()
 
 
@@ -267,7 +266,7 @@ def test_the_limit_of_a_wait_starts_again_after_a_pause(place):
 def test_a_retry_in_an_active_run_sees_rights_granted_since(place, monkeypatch):
     why = "Access is denied"
     monkeypatch.setattr(place.port, "rights", lambda host: why or None)
-    place.ticks(2)
+    place.ticks(1)
     assert place.move().outcome == "BLOCKED"
     assert not place.record.run.over
 
@@ -277,31 +276,6 @@ def test_a_retry_in_an_active_run_sees_rights_granted_since(place, monkeypatch):
     assert place.move().state is MoveState.MOVING
 
 
-@pytest.mark.parametrize(
-    ("rereads", "sessions", "most"), [(4, 8, 4), (16, 8, 4), (2, 8, 2), (4, 1, 1)]
-)
-def test_rereads_take_at_most_half_of_the_sessions(place, rereads, sessions, most):
-    settings = Settings(engine={"rereads": rereads}, vmm={"sessions": sessions})
-
-    assert Engine(place.store, place.port, place.clock, settings).rereads == most
-
-
-def test_a_host_that_vmm_is_reading_does_not_make_the_engine_hurry(place, monkeypatch):
-    place.ticks(2)
-    observe = place.port.observe
-
-    def reading(**asked):
-        fleet = observe(**asked)
-        old = fleet.at - 3600
-        hosts = [replace(host, rereading=True, refreshed_at=old) for host in fleet.hosts]
-        return replace(fleet, hosts=tuple(hosts))
-
-    monkeypatch.setattr(place.port, "observe", reading)
-    place.engine.advance()
-
-    assert place.engine.advance().next_due >= place.clock.now() + 1
-
-
 def test_time_without_an_answer_from_vmm_counts_against_no_limit(place, monkeypatch):
     place.ticks(1)
     with writing(place.store, place.clock.now()) as pen:
@@ -309,11 +283,11 @@ def test_time_without_an_answer_from_vmm_counts_against_no_limit(place, monkeypa
     place.ticks(12)
     seen = waits.waited(place.move("web02"), place.move("web02").wait, place.clock.now() - 5)
 
-    def slow(**_):
+    def slow(_):
         place.clock.jump(place.clock.now() + 1200)
         raise VmmUnavailable("no answer for 20 min")
 
-    monkeypatch.setattr(place.port, "observe", slow)
+    monkeypatch.setattr(place.port, "jobs", slow)
     place.engine.advance()
     kept = place.move("web02").wait_kept
     assert place.move("web02").wait is Wait.VMM_DOWN

@@ -13,7 +13,7 @@ from engine.advance.engine import Engine
 from engine.advance.loop import Bell, Loop
 from engine.clock import SystemClock, VirtualClock
 from engine.commands.service import Service
-from engine.errors import Fenced, StoreConflict, StoreUnwritable, VmmUnavailable
+from engine.errors import Fenced, StoreConflict, StoreUnwritable, VmmError, VmmUnavailable
 from engine.language import grammar
 from engine.settings import EngineSettings, Settings
 from engine.sim.fleet_file import parse
@@ -40,10 +40,17 @@ class Moody(SimPort):
 
     moods: list[Exception]
 
-    def observe(self, *args, **words):
-        if self.moods:
+    def jobs(self, ids=()):
+        self._give_way(VmmError)
+        return super().jobs(ids)
+
+    def rights(self, host):
+        self._give_way(Exception)
+        return super().rights(host)
+
+    def _give_way(self, kind: type[Exception]) -> None:
+        if self.moods and isinstance(self.moods[0], kind):
             raise self.moods.pop(0)
-        return super().observe(*args, **words)
 
 
 class House:
@@ -148,9 +155,11 @@ def test_a_step_that_raises_sets_health_and_the_loop_continues(house, caplog, bu
 
 def test_a_silent_vmm_is_reported_and_retried(house):
     house.ask()
+    house.clock.jump(house.clock.now() + 5)
     house.port.moods = [VmmUnavailable("connection reset")]
     house.loop.step()
     red = house.loop.health
+    house.clock.jump(house.clock.now() + 15)
     house.loop.step()
 
     assert red == "VMM does not answer: connection reset"

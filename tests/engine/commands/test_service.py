@@ -45,7 +45,7 @@ def fleet(at: float = NOW) -> Fleet:
         for number, (name, host) in enumerate(PLACES, 1)
     )
     template = Vm("id-lib", "template", None, "Stored", stored=True)
-    return Fleet("vmm01", at, at, tuple(map(Host, HOSTS)), (*vms, template))
+    return Fleet("vmm01", at, at, tuple(Host(name, seen_at=at) for name in HOSTS), (*vms, template))
 
 
 @pytest.fixture

@@ -5,14 +5,17 @@ from dataclasses import replace
 import pytest
 
 from engine.model import (
+    Age,
     ApprovalState,
     Attempt,
     AttemptKind,
     Doubt,
+    Look,
     MoveState,
     Network,
     Options,
     Outcome,
+    PartKind,
     Result,
     Wait,
 )
@@ -105,14 +108,16 @@ def test_a_vm_seen_at_rest_may_be_moved_again(scene):
     assert [s.move.vm for s in steps if isinstance(s, Start)] == ["web01"]
 
 
-def test_an_unobserved_host_named_by_vmm_is_refreshed_before_a_vm_is_judged(scene, told):
+def test_a_host_named_by_vmm_that_was_never_asked_is_asked_before_a_vm_is_judged(scene, told):
     """A stranger took it to a host that is no part of the run: VMM names it, Hyper-V decides."""
     scene.vm(vmm_host="hv04.corp.example").seen_on()
     scene.host("hv04", seen_at=None)
+    unasked = {(PartKind.SHOWN, "hv04.corp.example"): Age()}
+    scene.with_ages(lambda fleet: replace(fleet, ages={**fleet.ages, **unasked}))
     verdict = scene.pending()
 
     assert told(verdict) == "nothing"
-    assert verdict.refresh == ("hv04.corp.example",)
+    assert verdict.looks == (Look(PartKind.SHOWN, "hv04.corp.example"),)
 
 
 def test_a_move_waits_for_a_destination_in_maintenance_and_names_the_host(scene, told):
@@ -125,7 +130,7 @@ def test_a_move_waits_for_a_destination_in_maintenance_and_names_the_host(scene,
 
 def test_a_migration_status_that_never_clears_ends_the_move_as_unknown(scene, told):
     scene.move(state=MoveState.MOVING, destination="hv02", host="hv01", kind=AttemptKind.LIVE)
-    scene.attempt(job="job-web01").job(state="completed").vm(at="hv02", vmm_status="UnderMigration")
+    scene.attempt(not_after=scene.now - 90).vm(at="hv02", vmm_status="UnderMigration")
     scene.waiting(Wait.FOREIGN, 4 * 3600.0)
     step = scene.moving().step
 
@@ -230,13 +235,13 @@ def test_a_vm_with_unknown_location_does_not_count_as_arrived(scene):
         pytest.param(
             MoveState.MOVING,
             Wait.FOREIGN,
-            lambda s: s.vm(vmm_status="UnderMigration").job(id="job-1", state="completed"),
+            lambda s: s.vm(vmm_status="UnderMigration"),
             id="VMM says it migrates for ever",
         ),
     ],
 )
 def test_an_unknown_outcome_names_the_settle_command(state, wait, befalls, scene):
-    befalls(scene.move(state=state, destination="hv02").attempt(job="job-1"))
+    befalls(scene.move(state=state, destination="hv02").attempt(not_after=scene.now - 90))
     [ending] = scene.waiting(wait, 9 * 3600.0).steps(Finish)
 
     assert ending.state is MoveState.UNKNOWN

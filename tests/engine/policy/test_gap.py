@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from engine.model import ApprovalState, HyperVState, MoveState, RunState, Wait
 from engine.policy import waits
-from engine.policy.runs import rereading
 from engine.policy.steps import (
     Ask,
     CallOut,
@@ -205,103 +202,6 @@ def test_a_vm_left_out_of_a_partial_approval_is_skipped_as_denied(scene, told):
 
     assert told(scene.pending()) == "skipped DENIED"
     assert "not approved by slack:bob" in scene.pending().step.sentence
-
-
-# --- hosts that cannot be re-read -----------------------------------------------------------------
-
-
-def reread(scene, **host):
-    before = scene.fleet()
-    scene.later(60).host("hv01", **host)
-    return rereading.keep_last_reads(scene.fleet(), before, ["hv01.corp.example"])
-
-
-def test_a_locked_host_stays_locked_until_it_is_refreshed(scene):
-    first = reread(scene, locked=True, refreshed_at=scene.now - 60)
-    later = rereading.keep_last_reads(
-        replace(first, hosts=tuple(replace(h, locked=False, tries=0) for h in first.hosts)),
-        first,
-        [],
-    )
-    assert (later.hosts[0].locked, later.hosts[0].tries) == (True, 1)
-
-    seen = scene.host("hv01", locked=False, refreshed_at=scene.now).fleet()
-    again = rereading.keep_last_reads(seen, later, ["hv01.corp.example"])
-    assert (again.hosts[0].locked, again.hosts[0].tries) == (False, 0)
-
-
-@pytest.mark.parametrize(
-    "wrong", [{"locked": True}, {"error": "agent lost (2916)"}, {"error": "something new (9999)"}]
-)
-def test_a_failed_refresh_of_a_host_is_retried_after_any_error(wrong, scene):
-    found = reread(scene, refreshed_at=scene.now - 60, **wrong)
-
-    assert (found.hosts[0].tries, found.hosts[0].tried_at) == (1, scene.now)
-    assert rereading.next_try(found.hosts[0], scene.runs[1].options) == scene.now + 60
-
-
-@pytest.mark.parametrize(
-    ("tries", "seconds", "due"),
-    [(1, 19, False), (1, 20, True), (3, 20, True), (4, 20, False), (4, 60, True)],
-)
-def test_a_host_refresh_is_retried_at_intervals_and_then_once_per_pass(tries, seconds, due, scene):
-    scene.options(refreshes=3, refresh_interval=20.0, bulletproof=True)
-    scene.host("hv01", tries=tries, tried_at=scene.now - seconds)
-    wanted = rereading.due([scene.record()], scene.fleet(), scene.now, 9)
-
-    assert ("hv01.corp.example" in wanted) is due
-
-
-def test_a_host_that_vmm_is_reading_is_not_due_and_has_not_failed(scene):
-    scene.options(bulletproof=True)
-    now = reread(scene, rereading=True, refreshed_at=None)
-
-    assert (now.hosts[0].tries, now.hosts[0].tried_at) == (0, None)
-    assert "hv01.corp.example" not in rereading.due([scene.record()], now, scene.now + 300, 9)
-
-
-def test_a_refresh_that_ends_after_its_observation_counts_when_its_result_comes(scene):
-    begun = reread(scene, rereading=True, refreshed_at=scene.now - 60)
-    scene.later(5).host("hv01", rereading=False, reread_failed=True, locked=True)
-    failed = rereading.keep_last_reads(scene.fleet(), begun, [])
-    scene.later(60).host("hv01", reread_failed=False, locked=False, refreshed_at=scene.now - 3)
-    read = rereading.keep_last_reads(scene.fleet(), failed, [])
-
-    assert (failed.hosts[0].tries, failed.hosts[0].tried_at) == (1, failed.at)
-    assert (read.hosts[0].tries, read.hosts[0].locked) == (0, False)
-
-
-def test_hosts_that_are_being_read_leave_less_room_for_others(scene):
-    scene.host("hv01", rereading=True).host("hv02", refreshed_at=scene.now - 90)
-    records, fleet = [scene.record()], scene.fleet()
-
-    assert rereading.due(records, fleet, scene.now, 2) == ["hv02.corp.example"]
-    assert rereading.due(records, fleet, scene.now, 1) == []
-
-
-def test_a_host_that_vmm_no_longer_knows_is_never_due(scene):
-    fleet = scene.fleet()
-    gone = replace(fleet, hosts=tuple(h for h in fleet.hosts if h.name != "hv02.corp.example"))
-
-    assert "hv02.corp.example" in rereading.due([scene.record()], fleet, scene.now + 70, 9)
-    assert "hv02.corp.example" not in rereading.due([scene.record()], gone, scene.now + 70, 9)
-
-
-def test_a_host_is_read_again_after_the_clock_was_set_back(scene):
-    scene.host("hv01", refreshed_at=scene.now + 600)
-
-    assert "hv01.corp.example" in rereading.due([scene.record()], scene.fleet(), scene.now, 9)
-
-
-def test_of_more_hosts_than_one_observation_refreshes_those_read_longest_ago_come_first(scene):
-    scene.host("hv01", refreshed_at=scene.now - 70).host("hv02", refreshed_at=scene.now - 90)
-    records, fleet = [scene.record()], scene.fleet()
-
-    first = rereading.due(records, fleet, scene.now, 1)
-    tried = scene.host("hv02", tries=1, tried_at=scene.now, refreshed_at=scene.now - 90).fleet()
-
-    assert first == ["hv02.corp.example"]
-    assert rereading.due(records, tried, scene.now + 60, 1) == ["hv01.corp.example"]
 
 
 def test_the_defaults_of_the_settings_equal_the_defaults_of_the_rules():

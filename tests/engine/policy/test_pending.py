@@ -15,6 +15,7 @@ from engine.model import (
     AttemptKind,
     HyperVState,
     Outcome,
+    PartKind,
     Result,
     RunState,
     Wait,
@@ -194,10 +195,15 @@ def test_the_wait_for_a_foreign_migration_names_its_destination(scene):
     assert scene.job(target="hv04").pending().step.text == "somebody else is moving it to hv04"
 
 
-def test_a_vm_shown_on_two_hosts_has_both_refreshed_before_a_person_is_needed(scene):
-    verdict = scene.seen_on("hv01", "hv02").pending()
+def test_a_vm_shown_on_two_hosts_has_both_re_read_before_a_person_is_needed(scene):
+    scene.seen_on("hv01", "hv02")
+    soon = scene.pending()
+    scene.with_ages(lambda fleet: replace(fleet, ages={}))
+    verdict = scene.pending()
 
-    assert [name.split(".")[0] for name in verdict.refresh] == ["hv01", "hv02"]
+    assert soon.looks == ()  # they were re-read just now
+    assert [look.name.split(".")[0] for look in verdict.looks] == ["hv01", "hv02"]
+    assert {look.kind for look in verdict.looks} == {PartKind.VMS}
     assert verdict.step.text == "shown on hv01 and hv02 at once"
 
 

@@ -13,9 +13,11 @@ from engine.model import (
     ApprovalState,
     AttemptKind,
     HyperVState,
+    Look,
     MoveState,
     Network,
     Outcome,
+    PartKind,
     Result,
     RunState,
     Wait,
@@ -36,6 +38,7 @@ from engine.policy.steps import (
     SetRunState,
     Start,
 )
+from tests.fleets import REREADS, age
 
 HV01, HV02, HV03 = (f"{name}.corp.example" for name in ("hv01", "hv02", "hv03"))
 HOUR = 3600.0
@@ -675,7 +678,7 @@ def test_a_source_is_proven_empty_by_two_observations_thirty_seconds_apart(scene
     after = scene.run(empty=(HV01,), empty_first=None, empty_seen=()).steps(SetRunState)
 
     assert (seen.hosts, seen.first, seen.proven) == ((HV01,), scene.now - 30, False)
-    assert (HV01 in first.refresh, first.due) == (True, seen.first + 30)
+    assert first.due == seen.first + 30
     assert (between.steps, between.due) == ((), pytest.approx(seen.first + 30))
     assert (proof.hosts, proof.first, proof.proven) == ((HV01,), seen.first, True)
     assert [e.state for e in after] == [RunState.COMPLETED]
@@ -729,13 +732,15 @@ def test_a_host_with_only_a_stored_vm_counts_as_empty(scene):
 
 
 def test_a_vm_that_only_vmm_still_shows_keeps_a_run_open_for_ten_minutes(scene):
-    """Hyper-V shows no VM and VMM still lists one. The host is re-read, and then Hyper-V is
+    """Hyper-V shows no VM and VMM still lists one. Its VMs are re-read, and then Hyper-V is
     trusted."""
     ended(scene).attempt(Result.OK, ended=scene.now - 599).vm(vmm_host=HV01)
+    reread = {(PartKind.VMS, HV01): age(REREADS, scene.now - 60)}
+    scene.with_ages(lambda fleet: replace(fleet, ages={**fleet.ages, **reread}))
     before = scene.plan()
     after = scene.later(1).plan()
 
-    assert (before.steps, before.refresh) == ((), (HV01,))
+    assert (before.steps, before.looks) == ((), (Look(PartKind.VMS, HV01),))
     assert [type(s) for s in after.steps] == [SetRunState]
 
 

@@ -41,9 +41,12 @@ def make_read_only(store: Store) -> Callable[[], None]:
     return lambda: store.database().execute("PRAGMA query_only = 0") and None
 
 
+KEY = {"vmm": "vmm01", "kind": "site", "name": ""}
+
+
 def write(store: Store, size: int = 100_000) -> None:
     with store.transaction() as db:
-        db.upsert("fleets", {"vmm": "vmm01", "at": 1.0, "body": "x" * size}, "vmm")
+        db.upsert("answers", {**KEY, "body": "x" * size}, *KEY)
 
 
 @pytest.mark.parametrize(
@@ -61,10 +64,10 @@ def test_a_failed_write_leaves_nothing_behind_and_says_why(store, trouble, error
 
     assert str(store.path) in str(refused.value)
     assert way_out in str(refused.value)
-    assert store.query("SELECT vmm FROM fleets") == []
+    assert store.query("SELECT vmm FROM answers") == []
     over()
     write(store)
-    assert store.query("SELECT vmm FROM fleets") == [{"vmm": "vmm01"}]
+    assert store.query("SELECT vmm FROM answers") == [{"vmm": "vmm01"}]
 
 
 def test_a_row_that_breaks_a_constraint_is_a_conflict(store):
@@ -81,7 +84,7 @@ def test_a_database_damaged_while_in_use_is_reported_as_corrupt(store):
         file.write(b"\xff" * (store.path.stat().st_size - 4096))
 
     with pytest.raises(StoreCorrupt, match="restore a backup"):
-        store.query("SELECT * FROM fleets")
+        store.query("SELECT * FROM answers")
 
 
 def test_an_error_in_a_statement_is_raised_unchanged(store):
@@ -92,18 +95,18 @@ def test_an_error_in_a_statement_is_raised_unchanged(store):
 def test_all_reads_of_a_snapshot_see_the_same_moment(store):
     write(store)
     with closing(Store(store.path, durable=False)) as other, store.database().snapshot() as db:
-        before = db.query("SELECT length(body) AS size FROM fleets")
+        before = db.query("SELECT length(body) AS size FROM answers")
         write(other, size=5)
-        assert db.query("SELECT length(body) AS size FROM fleets") == before
-    assert store.query("SELECT length(body) AS size FROM fleets") == [{"size": 5}]
+        assert db.query("SELECT length(body) AS size FROM answers") == before
+    assert store.query("SELECT length(body) AS size FROM answers") == [{"size": 5}]
 
 
 def test_a_snapshot_inside_a_transaction_sees_its_writes(store):
     with store.transaction() as db:
-        db.upsert("fleets", {"vmm": "vmm02", "at": 1.0, "body": ""}, "vmm")
+        db.upsert("answers", {**KEY, "vmm": "vmm02", "body": ""}, *KEY)
         with store.database().snapshot() as seen:
-            assert seen.query("SELECT vmm FROM fleets") == [{"vmm": "vmm02"}]
-    assert store.query("SELECT vmm FROM fleets") == [{"vmm": "vmm02"}]
+            assert seen.query("SELECT vmm FROM answers") == [{"vmm": "vmm02"}]
+    assert store.query("SELECT vmm FROM answers") == [{"vmm": "vmm02"}]
 
 
 def test_writes_after_a_full_disk_are_kept(store):
@@ -142,8 +145,8 @@ def test_an_upsert_of_a_row_that_is_only_a_key_adds_it_once(store):
 
 def test_a_write_in_a_snapshot_is_refused(store):
     with pytest.raises(TypeError, match="only reads"), store.database().snapshot() as db:
-        db.execute("INSERT INTO fleets (vmm, at, body) VALUES ('vmm01', 1.0, '')")
-    assert store.query("SELECT vmm FROM fleets") == []
+        db.execute("INSERT INTO answers (vmm, kind, name, body) VALUES ('vmm01', '', '', '')")
+    assert store.query("SELECT vmm FROM answers") == []
 
 
 def test_an_update_of_a_missing_row_is_refused(store):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import subprocess
 import sys
@@ -32,33 +31,44 @@ from engine.model import (
     ApprovalState,
     AttemptKind,
     Fleet,
-    Host,
+    HostInventory,
+    HostMigration,
     HyperVState,
     Job,
+    JobList,
+    KnownHost,
+    KnownVm,
     Move,
     MoveState,
     Network,
     Options,
     Outcome,
+    Part,
+    PartKind,
+    Pulse,
     Result,
     Review,
     RunState,
+    ShownVm,
+    Site,
     Vm,
+    VmmInventory,
+    Volume,
     Wait,
+    Word,
 )
 from engine.policy.facts import Facts
 from engine.policy.runs import gap
 from engine.policy.steps import Finish
 from engine.policy.waits import Rules
 from engine.store import codec, events, queries
-from engine.store.fleet_parts import put_together, take_apart
 from engine.store.leases import Advancing, is_advanced
 from engine.store.pen import Pen, writing
 from engine.store.schema import migrations
 from engine.store.store import Store
 from engine.store.transaction import Transaction
 from tests.console import ROOT
-from tests.fleets import keep_fleet
+from tests.fleets import age, keep_fleet
 from tests.hangs import HANGS
 
 NOW = 1_767_650_400.0
@@ -107,8 +117,8 @@ def test_a_new_database_has_every_table_and_an_empty_valid_audit(store):
     strict.pop("sqlite_sequence", None)
 
     assert set(strict) == {
-        "runs", "moves", "attempts", "networks", "approvals", "votes", "events", "leases", "fleets",
-        "parts", "rights", "reviews", "calls",
+        "runs", "moves", "attempts", "networks", "approvals", "votes", "events", "leases",
+        "answers", "parts", "rights", "reviews", "calls",
     }  # fmt: skip
     assert all(strict.values())
     assert events.verify(store) == 0
@@ -152,7 +162,7 @@ def test_an_older_database_is_upgraded(tmp_path):
     old.close()
     store = Store(path)
 
-    assert {"leases", "fleets"} <= set(store.database().raw.table_names())
+    assert {"leases", "parts"} <= set(store.database().raw.table_names())
     assert events.head(store) == "h"
     store.close()
 
@@ -336,7 +346,7 @@ def test_a_transaction_is_all_or_nothing(error, store):
 def test_a_failed_commit_leaves_nothing_behind_and_blocks_no_later_write(store):
     with pytest.raises(StoreConflict), store.transaction() as db:
         db.execute("PRAGMA defer_foreign_keys=ON")  # so that only the commit finds it
-        db.execute("INSERT INTO networks VALUES (7, 'id-web01', 'before', 'hv01', '{}', 0)")
+        db.execute("INSERT INTO networks VALUES (7, 'id-web01', 'before', 'hv01', '{}', 0, 0)")
 
     with writing(store, NOW) as pen:
         number = open_run(pen)
@@ -457,7 +467,6 @@ import sys
 from engine.errors import StoreLocked
 from engine.store import queries
 from engine.store.pen import writing
-from engine.store.fleet_parts import put_together, take_apart
 from engine.store.leases import Advancing, is_advanced
 from engine.store.store import Store
 
@@ -802,12 +811,14 @@ def test_a_start_without_an_answer_stays_open(store, run):
     assert (attempt.job, attempt.error) == (None, "timed out")
 
 
-def test_the_latest_observation_replaces_the_previous_one(store):
+def test_the_latest_answer_replaces_the_previous_one(store):
     for at in (NOW, NOW + 5):
         with writing(store, at) as pen:
             keep_fleet(pen, Fleet("vmm01", at, at))
+    found = queries.fleet(store, "vmm01")
 
-    assert queries.fleet(store, "vmm01") == Fleet("vmm01", NOW + 5, NOW + 5)
+    assert found is not None
+    assert (found.at, found.answered_at, found.server_time) == (NOW + 5, NOW + 5, NOW + 5)
     assert queries.fleet(store, "vmm02") is None
 
 
@@ -868,7 +879,8 @@ def test_the_rows_after_a_gap_match_the_planned_ones(wait, store, run):
         pen.moves.note_power(the_move(store), "running", NOW + 20)
         if wait is not None:
             pen.moves.hold(the_move(store), wait, "for a reason")
-    looks = [Fleet("vmm01", at, at) for at in (NOW + 100, NOW + 1100)]
+    times = (NOW + 100, NOW + 1100)
+    looks = [Fleet("vmm01", at, at, answered_at=at) for at in times]
     record = queries.record(store, run)
     [seen], _ = gap.resume_after_gap(
         [record], looks[1], NOW + 1101, Rules(), Facts(before=looks[0])
@@ -951,90 +963,100 @@ nics = st.builds(
 )
 networks = st.lists(nics, max_size=3).map(lambda found: Network(tuple(found)))
 words = st.lists(texts, max_size=3).map(tuple)
-fleets = st.builds(
-    Fleet,
-    vmm=texts,
-    at=times,
-    server_time=times,
-    hosts=st.lists(
-        st.builds(
-            Host,
-            name=texts.filter(bool),
-            live_limit=numbers,
-            seen_at=st.none() | times,
-            refreshed_at=st.none() | times,
-            locked=st.booleans(),
-            error=maybe,
-            maintenance=st.booleans(),
-            path=maybe,
-            mb_per_s=st.none() | times,
-        ),
-        max_size=3,
-        unique_by=lambda host: host.name.casefold(),
-    ).map(tuple),
-    vms=st.lists(
-        st.builds(
-            Vm,
-            id=texts,
-            name=texts,
-            vmm_host=maybe,
-            vmm_status=texts,
-            seen_on=words,
-            hyperv_state=st.none() | st.sampled_from(HyperVState),
-            hyperv_status=words,
-            memory_mb=numbers,
-            blocks=words,
-            stored=st.booleans(),
-        ),
-        max_size=3,
-    ).map(tuple),
-    jobs=st.lists(
-        st.builds(
-            Job,
-            id=texts,
-            vm_id=texts,
-            source=maybe,
-            target=maybe,
-            state=st.sampled_from(["running", "completed", "failed", "canceled"]),
-            progress=st.integers(0, 100),
-            error=maybe,
-            started=st.none() | times,
-            ended=st.none() | times,
-        ),
-        max_size=3,
-    ).map(tuple),
+shown_vms = st.builds(
+    ShownVm,
+    id=texts,
+    name=texts,
+    state=st.sampled_from(HyperVState),
+    status=words,
+    replica=st.booleans(),
+    switches=st.none() | words,
 )
+known_hosts = st.builds(
+    KnownHost,
+    name=texts,
+    live_limit=numbers,
+    error=maybe,
+    maintenance=st.booleans(),
+    path=maybe,
+    mb_per_s=st.none() | times,
+    volumes=st.none() | st.just((Volume("D:", 5),)),
+)
+known_vms = st.builds(KnownVm, id=texts, name=texts, host=maybe, status=texts, blocks=words)
+jobs = st.builds(
+    Job,
+    id=texts,
+    vm_id=texts,
+    source=maybe,
+    target=maybe,
+    state=st.sampled_from(["running", "completed", "failed", "canceled"]),
+    progress=st.integers(0, 100),
+    error=maybe,
+    started=st.none() | times,
+    ended=st.none() | times,
+)
+several = {"max_size": 3}
+bodies = {
+    PartKind.JOBS: st.builds(JobList, times, st.lists(jobs, **several).map(tuple), unknown=words),
+    PartKind.SITE: st.builds(
+        Site,
+        st.lists(known_hosts, **several).map(tuple),
+        st.lists(known_vms, **several).map(tuple),
+    ),
+    PartKind.KNOWN: st.builds(VmmInventory, known_hosts, st.lists(known_vms, **several).map(tuple)),
+    PartKind.SHOWN: st.builds(
+        HostInventory, texts, numbers, numbers, vms=st.lists(shown_vms, **several).map(tuple)
+    ),
+    PartKind.PULSE: st.builds(
+        Pulse,
+        texts,
+        times,
+        vms=st.lists(shown_vms, **several).map(tuple),
+        migrations=st.lists(st.builds(HostMigration, texts, maybe), **several).map(tuple),
+        live=st.none() | numbers,
+        words=st.lists(
+            st.builds(Word, texts, numbers, times, st.none() | shown_vms), **several
+        ).map(tuple),
+    ),
+}
 
 
-def observed(at: float, *vms: Vm, switches: tuple[str, ...] = ("LS-Main",)) -> Fleet:
-    hosts = [Host(name, seen_at=at, switches=switches) for name in ("hv01", "hv02")]
-    return Fleet("vmm01", at, at + 40, tuple(hosts), vms)
+def rows_written(store, part: Part) -> int:
+    before = store.database().raw.conn.total_changes
+    with writing(store, NOW) as pen:
+        pen.keep_part("vmm01", part)
+    return store.database().raw.conn.total_changes - before
 
 
-def test_an_observation_writes_its_times_and_the_parts_that_changed(store):
-    one, two = Vm("ID-1", "web01", "HV01", "Running"), Vm("ID-2", "web02", None, "Missing")
-    looks = [
-        (observed(NOW, two, one), 4),  # the times, two hosts, the rest
-        (observed(NOW + 5, two, one), 1),
-        (observed(NOW + 10, two, replace(one, vmm_status="UnderMigration")), 2),
-        (observed(NOW + 15, two, replace(one, vmm_host="hv02")), 3),
-    ]
-    for fleet, rows in looks:
-        before = store.database().raw.conn.total_changes
-        with writing(store, NOW) as pen:
-            keep_fleet(pen, fleet)
+def test_an_answer_is_written_only_if_it_has_changed(store):
+    one = KnownVm("ID-1", "web01", "hv01", "Running")
+    part = Part(PartKind.KNOWN, "hv01", age(1, NOW), VmmInventory(KnownHost("hv01"), (one,)))
+    later = replace(part, age=age(2, NOW + 60))
+    moved = replace(later, body=VmmInventory(KnownHost("hv01"), ()))
 
-        assert store.database().raw.conn.total_changes - before == rows
-        assert queries.fleet(store, "vmm01") == fleet
+    assert [rows_written(store, each) for each in (part, later, moved)] == [2, 1, 2]
+    assert queries.parts(store, "vmm01") == (moved,)
 
 
-def test_a_host_that_is_gone_leaves_no_part_behind(store):
-    for hosts in (("hv01", "hv02"), ("hv02",)):
-        with writing(store, NOW) as pen:
-            keep_fleet(pen, Fleet("vmm01", NOW, NOW, tuple(map(Host, hosts))))
+def test_a_fleet_is_known_once_vmm_has_named_its_hosts(store):
+    site = Part(PartKind.SITE, "", age(1, NOW), Site((KnownHost("hv01"),)))
+    with writing(store, NOW) as pen:
+        pen.keep_part("vmm01", replace(site, body=None))
+    assert queries.fleet(store, "vmm01") is None
 
-    assert {row["name"] for row in store.query("SELECT name FROM parts")} == {"", "hv02"}
-    assert [host.name for host in queries.fleet(store, "vmm01").hosts] == ["hv02"]
+    with writing(store, NOW) as pen:
+        pen.keep_part("vmm01", site)
+    assert [host.name for host in queries.fleet(store, "vmm01").hosts] == ["hv01"]
+
+
+def test_a_part_that_is_dropped_leaves_nothing_behind(store):
+    part = Part(PartKind.SHOWN, "hv01", age(1, NOW), HostInventory("hv01", 2, 2))
+    with writing(store, NOW) as pen:
+        pen.keep_part("vmm01", part)
+        pen.drop_part("vmm01", part)
+
+    assert queries.parts(store, "vmm01") == ()
+    assert store.query("SELECT * FROM answers") == []
 
 
 @given(networks)
@@ -1042,11 +1064,9 @@ def test_a_network_survives_the_round_trip_through_the_store(network):
     assert codec.from_json(Network, codec.to_json(network)) == network
 
 
-@given(fleets)
-def test_a_fleet_survives_the_round_trip_through_the_store(fleet):
-    assert codec.from_json(Fleet, codec.to_json(fleet)) == fleet
-    head, parts = json.loads(codec.dumps(take_apart(codec.to_dict(fleet))))
-    assert codec.from_dict(Fleet, put_together(head, parts)) == fleet
+@given(st.sampled_from(sorted(bodies)).flatmap(lambda kind: bodies[kind]))
+def test_the_answer_to_a_look_survives_the_round_trip_through_the_store(body):
+    assert codec.from_json(type(body), codec.to_json(body)) == body
 
 
 options = st.builds(
@@ -1060,10 +1080,10 @@ options = st.builds(
 )
 
 
-@given(fleets, networks, options)
-def test_a_value_is_encoded_exactly_like_its_fields(fleet, network, said):
+@given(bodies[PartKind.PULSE], networks, options)
+def test_a_value_is_encoded_exactly_like_its_fields(pulse, network, said):
     for value, text in (
-        (fleet, codec.to_json(fleet)),
+        (pulse, codec.to_json(pulse)),
         (network, codec.to_json(network)),
         (said, codec.to_json(said)),
     ):
@@ -1083,17 +1103,14 @@ def test_an_unknown_field_is_an_error_and_is_not_dropped(text):
         codec.from_json(Network, text)
 
 
-def test_a_fleet_of_an_older_version_without_later_fields_is_read():
-    fleet = codec.from_json(
-        Fleet,
-        '{"vmm":"vmm01","at":1.0,"server_time":1.0,"jobs":[],"hosts":[{"name":"hv01"}],'
-        '"vms":[{"id":"A","name":"web01","vmm_host":"hv01","vmm_status":"Running","seen_on":[],'
-        '"hyperv_state":"Off","hyperv_status":[],"blocks":[]}]}',
-    )
+def test_an_answer_of_an_older_version_without_later_fields_is_read():
+    vm = '{"id":"A","name":"a","state":"Off"}'
+    text = f'{{"host":"hv01","live_limit":2,"storage_limit":2,"vms":[{vm}]}}'
+    found = codec.from_json(HostInventory, text)
 
-    assert fleet.hosts == (Host("hv01"),)
-    assert fleet.vms == (Vm("A", "web01", "hv01", "Running", hyperv_state=HyperVState.OFF),)
-    assert fleet.vms[0].hyperv_state is HyperVState.OFF
+    assert found.switches is None
+    assert found.vms == (ShownVm("A", "a", HyperVState.OFF),)
+    assert found.vms[0].state is HyperVState.OFF
 
 
 def test_equal_values_are_encoded_as_the_same_text():
