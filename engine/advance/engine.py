@@ -99,6 +99,7 @@ class Engine:
         self._since_at, self._looked = self.clock.now(), False
         with self._writing() as pen:
             self._since = pen.calls.newest(self.vmm)
+            self.calls.drop_looks(pen)
             pen.event(
                 "engine.started", f"The engine of {self.vmm} started (epoch {self._fence.epoch})."
             )
@@ -127,16 +128,16 @@ class Engine:
 
     def _ask_and_wait(self, looks: Sequence[Look]) -> None:
         """Make these looks, as many at a time as may be, and wait for the answers."""
-        left = list(looks)
-        patience = self.patience
+        left, patience = list(looks), self.patience
         while left:
             begun = self._begin((), left)
             self.calls.make(begun)
-            left = [look for look in left if look not in {one.step for one in begun}]
+            steps = {one.step for one in begun}
+            left = [look for look in left if look not in steps]
             began = self.clock.monotonic()
             self.calls.caller.wait(patience)
-            patience = max(0.0, patience - (self.clock.monotonic() - began))
-            if not self.calls.take_answers() and patience <= 0.0:
+            patience -= self.clock.monotonic() - began
+            if not (self.calls.take_answers() or begun) or patience <= 0.0:
                 return
 
     def _begin(self, calls: Sequence[Call], looks: Sequence[Look]) -> list[BegunCall]:

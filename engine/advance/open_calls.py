@@ -185,13 +185,18 @@ class OpenCalls:
             with self._writing() as pen:
                 self._end(pen, begun, CallAnswer(error=error))
 
+    def drop_looks(self, pen: Pen) -> None:
+        """Drop the looks of earlier engines, which nobody waits for. They change nothing."""
+        for call in queries.open_calls(self.store, self.vmm):
+            if str(call.kind) in set(PartKind) and call.id not in self._begun:
+                pen.calls.drop(self.vmm, call.id)
+
     def close_interrupted(self, records: Sequence[RunRecord], now: float) -> None:
         """End calls of earlier engines that cannot act any more, and their attempts. What they were
         to do is idempotent and is planned again. LIVE and COLD attempts stay open: whether they
         happened is observed."""
         foreign = [c for c in queries.open_calls(self.store, self.vmm) if c.id not in self._begun]
         over = [c for c in foreign if not c.changes or now > c.begun + self._window]
-        looks = [c for c in over if str(c.kind) in set(PartKind)]
         acting = {a for c in foreign if c not in over for a in c.attempts}
         acting |= {a for begun in self._begun.values() for a in begun.row.attempts}
         cut = [
@@ -206,8 +211,6 @@ class OpenCalls:
         with self._writing() as pen:
             for call in over:
                 pen.calls.end(self.vmm, call.id, Result.STALE)
-            for call in looks:
-                pen.calls.drop(self.vmm, call.id)
             for move, attempt in cut:
                 said = "The engine ended during the call"
                 pen.attempts.end(move, attempt.id, attempt.kind, Result.STALE, said)

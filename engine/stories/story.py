@@ -12,11 +12,13 @@ import math
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from engine.advance.engine import Engine
+from engine.advance.open_calls import limits_of
 from engine.clock import VirtualClock
 from engine.commands.service import Service
 from engine.model import Event, MoveOrder
@@ -32,6 +34,7 @@ from engine.store.store import Store
 from engine.stories import story_file
 from engine.stories.happenings import Stage, carry_out_happening
 from engine.stories.next_tick import Skip, next_tick
+from engine.stories.queue import Queue
 from engine.stories.story_file import Happening, Story
 from engine.views import report
 
@@ -130,6 +133,7 @@ class Player:
     _told: int = 0
     _asked: int = 0
     _death: Death | None = None
+    _queues: list[Queue] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         opened = open_world(self.story.fleet, None, seed=self.seed, speed=math.inf)
@@ -149,7 +153,10 @@ class Player:
     def _new_engine(self) -> Engine:
         store = MortalStore(self.path, self.deaths)
         settings, vmm = self.story.settings, self.story.fleet.vmm
-        return Engine(store, self.port, self.clock, settings, vmm=vmm)
+        # What a dead engine began still happens, but nobody hears its answers.
+        self._queues.append(Queue(self.port, self.clock, limits_of(settings)))
+        caller = self._queues[-1]
+        return Engine(store, self.port, self.clock, settings, vmm=vmm, caller=caller)
 
     def close(self) -> None:
         """Close the engine and the database."""
@@ -172,12 +179,33 @@ class Player:
             self._notice()
             if self._is_over():
                 return True
-            after = self._next(due)
-            if after > ends:
+            if not self._wait(min(self._next(due), ends)):
                 break
-            self.clock.jump(after)
-        self.clock.jump(ends)
         return False
+
+    def _wait(self, until: float) -> bool:
+        """Let time pass until the next tick, or until the answer to a call. Return False at the end
+        of the story."""
+        while not self._is_rung():
+            events = [at for queue in self._queues if (at := queue.next_event()) is not None]
+            at = min(events, default=math.inf)
+            if at > until:
+                self.clock.jump(until)
+                return until < self.start + self.story.until
+            self.clock.jump(at)
+        return True
+
+    def _is_rung(self) -> bool:
+        """Let happen what is due. Tell whether an answer to the living engine has come."""
+        for orphan in self._queues[:-1]:
+            with suppress(Killed):
+                orphan.run_due()
+        try:
+            return self._queues[-1].run_due() and self._death is None
+        except Killed as killed:
+            if self._death is None:
+                self._die(killed)
+            return True
 
     def _is_over(self) -> bool:
         if self._due or self._death is not None:
@@ -196,10 +224,15 @@ class Player:
                 self._replace(self._death)
             advanced = self.engine.advance()
         except Killed as killed:
-            self._let_engine_go()
-            self._death = Death(killed.kill, now, now + killed.kill.seconds)
-            return (self._death.until,)
+            return (self._die(killed),)
         return self._skip.moments(self.engine, self.port.world, advanced, now)
+
+    def _die(self, killed: Killed) -> float:
+        """Let the engine go. Return when the next one takes over."""
+        now = self.clock.now()
+        self._let_engine_go()
+        self._death = Death(killed.kill, now, now + killed.kill.seconds)
+        return self._death.until
 
     def _replace(self, death: Death) -> None:
         """Start another engine, with its own connections, in place of the dead one."""
