@@ -28,23 +28,6 @@ def rights(host: HostState) -> str | None:
     return f"Access to the extended ACLs of {host.name} is denied"
 
 
-def repair(state: State, vm: VmState, wanted: Repair) -> None:
-    """Restore what VMM models, adapter by adapter, then the host's own settings. A refusal by VMM
-    does not stop the repair on the host. What was restored before a refusal stays."""
-    host = _host_of(state, vm, wanted)
-    refusal: VmmRefused | None = None
-    try:
-        for one in wanted.adapters:
-            place = _place(vm, one)
-            nic = _plugged(state, host, vm.nics[place], one)
-            vm.nics[place] = _modelled(state, host, nic, one)
-    except VmmRefused as error:
-        refusal = error
-    _repair_host(host, vm, wanted)
-    if refusal is not None:
-        raise refusal
-
-
 def repair_ports(state: State, vm: VmState, wanted: Repair) -> None:
     """Restore Hyper-V's half, adapter by adapter. What was restored before a refusal stays."""
     host = _host_of(state, vm, wanted)

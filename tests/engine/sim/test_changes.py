@@ -292,11 +292,8 @@ def test_a_re_read_locks_what_it_reads(what: Reread, name: str, locks: dict[str,
     for vm, is_locked in locks.items():
         host = HV2 if vm == "far01" else HV1
         if not is_locked:
-            room.port.dismiss(room.id(vm))
             clear(room, at_rest(room, host), vm)
             continue
-        with pytest.raises(VmmLocked, match="2606"):
-            room.port.dismiss(room.id(vm))
         with pytest.raises(VmmLocked, match="2606"):
             clear(room, at_rest(room, host), vm)
     with pytest.raises(VmmLocked, match="2606"):

@@ -76,7 +76,6 @@ def test_an_invalid_cost_is_refused_with_its_place(line: str, why: str) -> None:
         ("put_models", 0, 2.0),
         ("clear", 0, 2.0),
         ("stop", 0, 2.0),
-        ("observe", 9, 0.0),
     ],
 )
 def test_a_call_costs_a_part_for_itself_and_one_for_each_vm(

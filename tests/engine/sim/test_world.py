@@ -24,19 +24,23 @@ from engine.errors import (
 from engine.model import (
     Acl,
     AdapterRepair,
+    Expected,
     Fleet,
     HyperVState,
     Job,
     MoveOrder,
     Network,
+    PartKind,
     Power,
     Repair,
+    Reread,
     Vm,
 )
 from engine.sim.fleet_file import START, FleetFile, parse
 from engine.sim.port import SimPort, open_world
 from engine.sim.world import World
 from engine.vmm.port import VmmPort
+from tests.looking import network_of, observe, put_back
 
 HV1, HV2, HV3 = "hv01.corp.example", "hv02.corp.example", "hv03.corp.example"
 RULE = Acl("Allow", "Inbound", 10)
@@ -79,7 +83,6 @@ class Room:
         self.world = World.of(fleet(lies, more, host, extra), seed)
         self.clock = VirtualClock(START)
         self.port = SimPort(self.world, self.clock)
-        self.look()
 
     @property
     def now(self) -> float:
@@ -90,7 +93,12 @@ class Room:
         return self
 
     def look(self, *refresh: str, jobs: tuple[str, ...] = ()) -> Fleet:
-        return self.port.observe((HV1, HV2, HV3), jobs, refresh)
+        return observe(self.port, self.now, (HV1, HV2, HV3), jobs, refresh)
+
+    def pulse(self) -> None:
+        """Feel the pulse of every host: starts are judged by what that shows."""
+        for host in (HV1, HV2, HV3):
+            self.port.pulse(host)
 
     def id(self, name: str) -> str:
         return self.world.state.vm(name).id
@@ -118,7 +126,18 @@ class Room:
         return self.look(jobs=(job,)).job(job)
 
     def network(self, name: str, host: str) -> Network:
-        return self.port.networks(host, (self.id(name),))[self.id(name)]
+        return network_of(self.port, host, self.id(name))
+
+    def repair(self, name: str, repair: Repair) -> None:
+        put_back(self.port, self.now, self.id(name), repair)
+
+    def clear(self, name: str) -> None:
+        """Clear the failed job of a VM where VMM believes it to be."""
+        host = self.world.state.vm(name).vmm_host
+        self.port.clear(self.id(name), Expected(host or "", self.now + 60))
+
+    def reread(self, name: str) -> None:
+        self.port.reread(Reread.VM, self.id(name), self.now + 60)
 
     def kinds(self) -> list[tuple[object, object]]:
         return [(v["kind"], v["vm"]) for v in self.world.violations]
@@ -159,7 +178,7 @@ def test_the_slower_host_sets_the_duration_of_a_move_without_minutes() -> None:
 
 def test_only_hosts_that_are_asked_report_their_hyperv_state() -> None:
     room = Room()
-    seen = room.port.observe((HV2,))
+    seen = observe(room.port, room.now, (HV2,))
     vm = seen.vm(room.id("web01"))
     assert vm
     assert (vm.seen_on, vm.hyperv_state, vm.vmm_host) == ((), None, HV1)
@@ -211,11 +230,10 @@ def test_the_status_in_vmm_is_outdated_until_a_delay_has_passed_or_a_refresh() -
     assert (vm.vmm_host, vm.vmm_status, vm.seen_on) == (HV1, "UnderMigration", (HV2,))
     assert room.world.next_change(room.now) == START + 340
     refreshed = room.look(HV1)
-    vm2, host = refreshed.vm(vm.id), refreshed.host(HV1)
+    vm2 = refreshed.vm(vm.id)
     assert vm2
     assert (vm2.vmm_host, vm2.vmm_status) == (HV2, "Running")
-    assert host
-    assert host.refreshed_at == START + 300
+    assert refreshed.age(PartKind.VMS, HV1).asked_at == START + 300
 
 
 # --- the guard ---------------------------------------------------------------------------
@@ -333,13 +351,13 @@ def test_a_failed_job_leaves_a_failed_state_that_only_a_dismissal_clears() -> No
     assert failed
     assert failed.state == "failed"
     assert "0x80072746" in str(failed.error)
-    room.port.refresh(room.id("web01"))
+    room.reread("web01")
     vm = room.vm("web01")
     assert (vm.vmm_status, vm.seen_on, vm.failed) == ("MigrationFailed", (HV1,), True)
     with pytest.raises(VmmRefused, match="MigrationFailed"):
         room.start()
-    room.port.dismiss(vm.id)
-    room.port.dismiss(vm.id)
+    room.clear("web01")
+    room.clear("web01")
     assert room.vm("web01").vmm_status == "Running"
     room.start()
     assert room.at(700).vm("web01").seen_on == (HV2,)
@@ -404,7 +422,7 @@ def test_a_story_decides_the_result_of_the_job_and_the_location_of_the_vm(
     ended = room.at(300).job(started)
     assert ended
     assert ended.state == {"ok": "completed", "failed": "failed"}[job]
-    assert room.vm("web01").seen_on == places
+    assert room.vm("web01").seen_on == tuple(sorted(places))
     truth = room.world.truth()["vm"][0]
     assert truth.get("hosts", [truth["host"]]) == list(places)
 
@@ -414,7 +432,7 @@ def test_an_outcome_applies_to_the_given_number_of_migrations() -> None:
     room.world.outcome(room.now, "web01", "failed", times=2)
     for at in (300, 600):
         room.start()
-        room.at(at).port.dismiss(room.id("web01"))
+        room.at(at).clear("web01")
         assert room.vm("web01").seen_on == (HV1,)
     room.start()
     assert room.at(900).vm("web01").seen_on == (HV2,)
@@ -441,8 +459,8 @@ def test_a_copy_on_one_of_two_hosts_can_be_deleted() -> None:
 def test_a_stopped_job_is_canceled_and_clears_the_migration_status() -> None:
     room = Room()
     job = room.start()
-    room.at(100).port.stop_job(job)
-    room.port.stop_job(job)
+    for _ in range(2):
+        room.at(100).port.stop(job, room.now)
     canceled = room.job(job)
     assert canceled
     assert (canceled.state, canceled.progress) == ("canceled", 33)
@@ -474,9 +492,10 @@ def test_a_restart_of_vmm_fails_queued_jobs_before_they_begin() -> None:
         assert "(1711)" in str(dead.error)
     assert room.world.state.open == []
     assert room.vm("web02").seen_on == (HV1,)
-    room.port.dismiss(room.id("web02"))
+    room.clear("web02")
     room.start("web02")
-    assert room.at(400).vm("web02").seen_on == (HV2, HV1), "the wish is still to come true"
+    assert room.at(400).vm("web02").seen_on == (HV1, HV2), "the wish is still to come true"
+    assert room.world.state.vm("web02").hosts == [HV2, HV1]
 
 
 # --- calls that break ---------------------------------------------------------------------
@@ -642,8 +661,8 @@ def test_a_repair_restores_adapter_by_adapter_and_is_idempotent() -> None:
             for nic in saved.adapters
         ),
     )
-    room.port.repair_network(room.id("web01"), repair)
-    room.port.repair_network(room.id("web01"), repair)
+    room.repair("web01", repair)
+    room.repair("web01", repair)
     assert room.network("web01", HV2) == saved
 
 
@@ -652,9 +671,7 @@ def test_a_rule_with_the_key_of_another_is_refused_and_overwrites_nothing() -> N
     nic = room.network("web01", HV1).adapters[0]
     other = Acl("Deny", "Inbound", 10)
     with pytest.raises(VmmRefused, match=r"Inbound weight 10 .* is another rule already"):
-        room.port.repair_network(
-            room.id("web01"), Repair(HV1, (AdapterRepair(nic.id, acls=(other,)),))
-        )
+        room.repair("web01", Repair(HV1, (AdapterRepair(nic.id, acls=(other,)),)))
     assert room.network("web01", HV1).adapters[0].acls == (RULE,)
 
 
@@ -663,8 +680,8 @@ def test_a_rule_without_rights_is_refused_and_the_check_of_rights_says_why() -> 
     assert "denied" in str(room.port.rights(HV1))
     nic = room.network("web01", HV1).adapters[0]
     with pytest.raises(VmmRefused, match="denied"):
-        room.port.repair_network(
-            room.id("web01"),
+        room.repair(
+            "web01",
             Repair(HV1, (AdapterRepair(nic.id, acls=(Acl("Deny", "Inbound", 1),)),)),
         )
     assert Room().port.rights(HV1) is None
@@ -678,9 +695,9 @@ def test_settings_that_the_host_lacks_cannot_be_restored() -> None:
         (AdapterRepair(nic.id, network="Elsewhere"), "no VM network 'Elsewhere'"),
     ):
         with pytest.raises(VmmRefused, match=reason):
-            room.port.repair_network(room.id("web01"), Repair(HV1, (wrong,)))
+            room.repair("web01", Repair(HV1, (wrong,)))
     trunk = AdapterRepair(nic.id, trunk=(5, 6), native_vlan=5)
-    room.port.repair_network(room.id("web01"), Repair(HV1, (trunk,)))
+    room.repair("web01", Repair(HV1, (trunk,)))
     found = room.network("web01", HV1).adapters[0]
     assert (found.vlan, found.trunk, found.native_vlan) == (0, (5, 6), 5)
 
@@ -688,63 +705,44 @@ def test_settings_that_the_host_lacks_cannot_be_restored() -> None:
 def test_a_repair_finds_its_adapter_by_mac_and_refuses_an_unknown_adapter() -> None:
     room = Room()
     nic = room.network("web01", HV1).adapters[0]
-    room.port.repair_network(room.id("web01"), Repair(HV1, (AdapterRepair("?", nic.mac, vlan=7),)))
+    room.repair("web01", Repair(HV1, (AdapterRepair("?", nic.mac, vlan=7),)))
     assert room.network("web01", HV1).adapters[0].vlan == 7
     with pytest.raises(VmmRefused, match="has no adapter"):
-        room.port.repair_network(room.id("web01"), Repair(HV1, (AdapterRepair("?"),)))
-    with pytest.raises(VmmRefused, match="is not on hv02"):
-        room.port.repair_network(room.id("web01"), Repair(HV2))
+        room.repair("web01", Repair(HV1, (AdapterRepair("?"),)))
+    with pytest.raises(VmmStale, match="is not on hv02"):
+        room.repair("web01", Repair(HV2))
 
 
 # --- locks, silence, people ---------------------------------------------------------------
 
 
-def test_only_a_refresh_of_the_vm_clears_an_incomplete_configuration() -> None:
-    room = Room()
-    room.world.power(room.now, "web01", "IncompleteVMConfig")
-    room.look(HV1)
-    assert room.vm("web01").vmm_status == "IncompleteVMConfig"
-    room.port.refresh(room.id("web01"))
-    assert room.vm("web01").vmm_status == "Running"
-
-
 def test_a_locked_host_shows_in_a_refresh_and_refuses_calls_with_2606() -> None:
     room = Room()
     room.world.lock(room.now, "hv01", 120)
-    host = room.look(HV1).host(HV1)
-    assert host
+    seen = room.look(HV1)
+    assert (host := seen.host(HV1))
     assert host.locked
-    assert host.refreshed_at is None
+    assert seen.age(PartKind.VMS, HV1).asked_at is None
     with pytest.raises(VmmLocked, match=r"locked by another job \(2606\)"):
         room.start()
-    with pytest.raises(VmmLocked):
-        room.port.refresh(room.id("web01"))
     assert room.world.next_change(room.now) == START + 120
-    host = room.at(120).look(HV1).host(HV1)
-    assert host
+    seen = room.at(120).look(HV1)
+    assert (host := seen.host(HV1))
     assert not host.locked
-    assert host.refreshed_at == START + 120
-
-
-def test_dismiss_and_refresh_of_a_migrating_vm_are_refused_as_locked() -> None:
-    room = Room()
-    room.start()
-    for call in (room.port.dismiss, room.port.refresh):
-        with pytest.raises(VmmLocked):
-            call(room.id("web01"))
+    assert seen.age(PartKind.VMS, HV1).asked_at == START + 120
 
 
 def test_a_host_that_is_down_returns_no_observation_and_starts_nothing() -> None:
     room = Room()
     room.world.down(room.now, "hv02", 60)
-    host = room.look(HV2).host(HV2)
-    assert host
-    assert (host.seen_at, host.refreshed_at) == (None, None)
+    seen = room.look(HV2)
+    assert (host := seen.host(HV2))
+    assert (host.seen_at, seen.age(PartKind.VMS, HV2).asked_at) == (None, None)
     assert host.error
     with pytest.raises(VmmUnavailable):
         room.start()
     with pytest.raises(VmmUnavailable):
-        room.port.networks(HV2, ())
+        room.port.ports(HV2, ())
     assert room.at(60).look().jobs == ()
     room.start()
 
@@ -837,22 +835,23 @@ def test_a_start_between_full_hosts_violates_the_limit_of_each() -> None:
     ]
 
 
-def test_a_start_over_the_limit_is_no_violation_before_an_observation_shows_it() -> None:
+def test_a_start_over_the_limit_is_no_violation_before_a_pulse_shows_it() -> None:
     room = Room(host="live = 1")
+    room.pulse()
     room.world.foreign(room.now, "web01", "hv03")
     with pytest.raises(VmmBusy):
         room.start("web02")
     assert room.world.violations == ()
-    room.look()
+    room.at(1).pulse()
     with pytest.raises(VmmBusy):
         room.start("web02")
     assert room.kinds() == [("over_limit", "web02")]
 
 
-def test_a_start_over_a_limit_lowered_since_the_last_observation_is_no_violation() -> None:
+def test_a_start_over_a_limit_lowered_since_the_last_pulse_is_no_violation() -> None:
     room = Room()
     room.start("web01")
-    room.look()
+    room.pulse()
     room.world.limit(room.now, "hv01", live=1)
     with pytest.raises(VmmBusy):
         room.start("web02", HV3)
@@ -883,12 +882,12 @@ def future(world: World, begin: float) -> str:
     port, told = SimPort(world, clock := VirtualClock(begin)), []
     for step in range(60):
         clock.jump(begin + step * 30)
-        fleet = port.observe((HV1, HV2, HV3))
+        fleet = observe(port, clock.now(), (HV1, HV2, HV3))
         told.append(repr(fleet))
         vm = fleet.vms[step % 3]
         try:
             if vm.failed:
-                port.dismiss(vm.id)
+                port.clear(vm.id, Expected(vm.vmm_host or "", fleet.server_time + 60))
             if vm.seen_on:
                 to = HV2 if vm.seen_on[0] != HV2 else HV1
                 end = fleet.server_time + 60
@@ -951,9 +950,8 @@ def test_a_saved_world_is_written_before_the_reply_and_continues(tmp_path: Path)
     clock = again.clock()
     assert isinstance(clock, ScaledClock)
     assert clock.start == START
-    found = SimPort(again.world, VirtualClock(START + 600)).observe((HV2,)).vm(vm)
-    assert found
-    assert found.seen_on == (HV2,)
+    port = SimPort(again.world, VirtualClock(START + 600))
+    assert [one.id for one in port.shown(HV2).vms] == [vm]
 
 
 def test_a_changed_speed_continues_from_the_same_instant(tmp_path: Path) -> None:
@@ -1019,7 +1017,8 @@ def test_random_actions_and_lies_never_exceed_a_host_limit_and_every_job_ends(
                 case 4:
                     world.lock(clock.now(), host, seconds / 10)
                 case 5:
-                    port.dismiss(world.state.vm(name).id)
+                    vm = world.state.vm(name)
+                    port.clear(vm.id, Expected(vm.vmm_host or "", clock.now()))
                 case _:
                     vm = world.state.vm(name)
                     power: Power = "running" if vm.power is HyperVState.RUNNING else "down"
@@ -1034,7 +1033,8 @@ def test_random_actions_and_lies_never_exceed_a_host_limit_and_every_job_ends(
     while (change := world.next_change(clock.now())) is not None:
         clock.jump(change)
     assert world.state.open == []
-    fleet_seen = port.observe((HV1, HV2, HV3), refresh=(HV1, HV2, HV3))
+    hosts = (HV1, HV2, HV3)
+    fleet_seen = observe(port, clock.now(), hosts, refresh=hosts)
     assert all(vm.vmm_host in vm.seen_on for vm in fleet_seen.vms)
 
 
@@ -1047,13 +1047,13 @@ def test_every_call_is_recorded_with_its_error() -> None:
     room.start()
     with pytest.raises(VmmStale):
         room.start(to=HV3)
-    room.look()
+    room.port.shown(HV2)
     started, stale, looked = room.port.calls
     assert (started["call"], started["host"], started["vms"]) == ("start_move", HV2, ["web01"])
     assert started["result"]
     assert started["error"] is None
     assert str(stale["error"]).startswith("VmmStale: A migration of web01")
-    assert looked["call"] == "observe"
+    assert (looked["call"], looked["host"], looked["result"]) == ("shown", HV2, "0 shown")
     assert looked["t"] == looked["ended"] == START
 
 
