@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from engine.errors import VmmError, VmmLocked, VmmUnavailable
 from engine.model import (
@@ -88,9 +88,11 @@ class _Asked:
         self.parts.append(part.failed(len(self.parts) + 1, self.now, why, locked))
 
 
-def network_of(port: VmmPort, host: str, vm_id: str) -> Network:
-    """Read both halves of a VM's network."""
-    return join_halves(port.ports(host, (vm_id,))[vm_id], port.models((vm_id,))[vm_id])
+def networks_of(port: VmmPort, host: str, vm_ids: Sequence[str]) -> Mapping[str, Network]:
+    """Read both halves of the networks of those of these VMs that are on the host."""
+    ports = port.ports(host, vm_ids)
+    models = port.models(list(ports)) if ports else {}
+    return {one: join_halves(half, models.get(one, Network())) for one, half in ports.items()}
 
 
 def put_back(port: VmmPort, now: float, vm_id: str, repair: Repair, skew: float = 0.0) -> None:

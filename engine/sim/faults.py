@@ -139,6 +139,13 @@ class FaultyWorld(World):
         known = [at for at, _ in self._later]
         return min(known if change is None else [change, *known], default=None)
 
+    def hang(
+        self, now: float, what: str, call: str | None = None, seconds: float | None = None
+    ) -> None:
+        """See ``World.hang``. A name of a whole deed means each of its calls."""
+        for one in sorted(MEANT[call]) if call in MEANT else [call]:
+            super().hang(now, what, one, seconds)
+
     # --- the port's calls -----------------------------------------------------------------
 
     def rights(self, now: float, host: str) -> str | None:

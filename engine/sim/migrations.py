@@ -215,7 +215,7 @@ def advance(state: State, now: float) -> None:
 
 
 def next_change(state: State, now: float) -> float | None:
-    """Time of the next change that an observation may show, or ``None``."""
+    """Time of the next change that a look may show, or ``None``."""
     instants = [at for at, _, _ in _dues(state)]
     for migration in state.open:
         if migration.phase != "waiting":

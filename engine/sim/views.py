@@ -1,4 +1,4 @@
-"""VMM's and Hyper-V's views of the world: observations, and how VMM's view catches up."""
+"""VMM's and Hyper-V's views of the world, and how VMM's view catches up."""
 
 from __future__ import annotations
 

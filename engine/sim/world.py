@@ -93,7 +93,7 @@ class World:
         migrations.advance(self.state, now)
 
     def next_change(self, now: float) -> float | None:
-        """Time of the next change that an observation may show, or ``None``."""
+        """Time of the next change that a look may show, or ``None``."""
         self.advance(now)
         return migrations.next_change(self.state, now)
 

@@ -40,7 +40,7 @@ from engine.sim.fleet_file import START, FleetFile, parse
 from engine.sim.port import SimPort, open_world
 from engine.sim.world import World
 from engine.vmm.port import VmmPort
-from tests.looking import network_of, observe, put_back
+from tests.looking import networks_of, observe, put_back
 
 HV1, HV2, HV3 = "hv01.corp.example", "hv02.corp.example", "hv03.corp.example"
 RULE = Acl("Allow", "Inbound", 10)
@@ -126,7 +126,7 @@ class Room:
         return self.look(jobs=(job,)).job(job)
 
     def network(self, name: str, host: str) -> Network:
-        return network_of(self.port, host, self.id(name))
+        return networks_of(self.port, host, (self.id(name),))[self.id(name)]
 
     def repair(self, name: str, repair: Repair) -> None:
         put_back(self.port, self.now, self.id(name), repair)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,17 +12,30 @@ from typing import Any
 
 import pytest
 
+from engine.clock import VirtualClock
 from engine.errors import Refused, VMFerryError, VmmLocked, VmmRefused, VmmUnavailable
-from engine.model import Acl, Adapter, AdapterRepair, Expected, MoveOrder, Repair, Reread
+from engine.model import (
+    Acl,
+    Adapter,
+    AdapterRepair,
+    Expected,
+    Fleet,
+    MoveOrder,
+    PartKind,
+    Repair,
+    Reread,
+)
 from engine.sim.costs import Costs
 from engine.sim.deaths import Deaths, Kill, Killed, MortalStore
-from engine.sim.faults import CALLS, HOSTLESS, HOWS, NAMELESS, READING, Fault, FaultyWorld
+from engine.sim.faults import CALLS, HOSTLESS, HOWS, MEANT, NAMELESS, READING, Fault, FaultyWorld
 from engine.sim.fleet_file import parse
+from engine.sim.port import SimPort
 from engine.sim.state import new_state
 from engine.stories import story_file
 from engine.stories.happenings import carry_out_happening
 from engine.stories.story import Played, Player, play
 from engine.stories.story_file import Happening
+from tests.looking import networks_of, observe
 
 HV01, HV02 = "hv01.corp.example", "hv02.corp.example"
 FLEET = """
@@ -119,7 +132,7 @@ def test_moves_wait_for_a_host_that_is_down(story: Teller):
 def test_moves_wait_for_a_vmm_that_is_down(story: Teller, vmm: str):
     document = story.plays(ASK, f't = "2m"\ndo = "down"\nvmm = {vmm}\nfor = "10m"')
 
-    silent = [c for c in calls(document, "observe") if c["error"]]
+    silent = [c for c in calls(document, "jobs") if c["error"]]
     assert silent
     assert all(120 <= c["t"] < 720 for c in silent)
     assert set(outcomes(document).values()) == {"MOVED"}
@@ -164,8 +177,8 @@ def test_two_happenings_at_one_instant_occur_in_the_order_of_their_planning(
     document = story.plays(
         ASK,
         't = "20s"\ndo = "limit"\nhost = "hv01"\nlive = 2',
-        'on = "start:web01"\nt = "395s"\ndo = "say"\nby = "ann"\ntext = "retry R7"',
-        'on = "arrive:web01"\nt = "95s"\ndo = "say"\nby = "ann"\ntext = "retry R8"',
+        'on = "start:web01"\nt = "400s"\ndo = "say"\nby = "ann"\ntext = "retry R7"',
+        'on = "arrive:web01"\nt = "100s"\ndo = "say"\nby = "ann"\ntext = "retry R8"',
     )
 
     said = [(e["t"], e["detail"]["text"]) for e in told(document, "refused")]
@@ -296,14 +309,14 @@ class Line:
         """Make a call that would succeed without faults."""
         world, now = self.world, self.now
         acts: dict[str, Callable[[], Any]] = {
-            "observe": lambda: world.observe(now, [HV01, HV02], refresh=[HV01, HV02]),
-            "networks": lambda: world.networks(now, HV01, [self.vm, self.other]),
+            "observe": lambda: self.observe(refresh=[HV01, HV02]),
+            "networks": lambda: networks_of(self.port(), HV01, [self.vm, self.other]),
             "rights": lambda: world.rights(now, HV01),
             "start_move": lambda: world.start_move(now, MoveOrder(self.vm, *START)),
-            "repair_network": lambda: world.repair_network(now, self.vm, self.repair()),
-            "dismiss": lambda: world.dismiss(now, self.vm),
-            "refresh": lambda: world.refresh(now, self.vm),
-            "stop_job": lambda: world.stop_job(now, world.state.open[0].id),
+            "repair_network": lambda: [acts[half]() for half in ("put_ports", "put_models")],
+            "dismiss": lambda: acts["clear"](),
+            "refresh": lambda: acts["reread"](),
+            "stop_job": lambda: acts["stop"](),
             "jobs": lambda: world.jobs(now),
             "pulse": lambda: world.pulse(now, HV01, [self.vm, self.other]),
             "shown": lambda: world.shown(now, HV01),
@@ -321,6 +334,13 @@ class Line:
             world.start_move(now, MoveOrder(self.vm, *START))
         return acts[call]()
 
+    def observe(self, refresh: Sequence[str] = ()) -> Fleet:
+        """Look at everything."""
+        return observe(self.port(), self.now, [HV01, HV02], refresh=refresh)
+
+    def port(self) -> SimPort:
+        return SimPort(self.world, VirtualClock(self.now))
+
     def repair(self, vlan: int = 77) -> Repair:
         nic = self.world.state.vms[self.vm].nics[0]
         rules = tuple(Acl("Allow", "Outbound", weight) for weight in (1, 2, 3))
@@ -329,13 +349,13 @@ class Line:
     def expected(self) -> Expected:
         return Expected(HV01, self.now + 60)
 
-    def puts_back(self, **wanted: Any) -> Adapter:
-        """A repair whose answer is lost, and the adapter after it."""
+    def puts_back(self, call: str, **wanted: Any) -> Adapter:
+        """A repair of one half whose answer is lost, and the adapter after it."""
         nic = self.world.state.vms[self.vm].nics[0]
+        put = {"put_ports": self.world.put_ports, "put_models": self.world.put_models}[call]
+        repair = Repair(HV01, (AdapterRepair(nic.id, **wanted),))
         with pytest.raises(VmmUnavailable):
-            self.world.repair_network(
-                self.now, self.vm, Repair(HV01, (AdapterRepair(nic.id, **wanted),))
-            )
+            put(self.now, self.vm, repair, self.expected())
         return self.world.state.vms[self.vm].nics[0]
 
     def network(self) -> tuple[int, int]:
@@ -456,18 +476,24 @@ def test_half_a_repair_restores_the_first_half(line: Line):
     assert line.network() == (77, 5)
 
 
+MODELLED = ({"subnet": "Web"}, {"classification": "Fast"}, {"port_acl": "Shut"})
+OF_PORTS = (
+    {"isolation": 30}, {"spoofing": "On"}, {"guards": "dhcp"}, {"trunk": (5, 6)}, {"vlan": 0},
+)  # fmt: skip
+
+
 @pytest.mark.parametrize(
-    "setting",
+    ("call", "setting"),
     [
-        *({"subnet": "Web"}, {"classification": "Fast"}, {"port_acl": "Shut"}, {"isolation": 30}),
-        *({"spoofing": "On"}, {"guards": "dhcp"}, {"trunk": (5, 6)}, {"vlan": 0}),
+        *itertools.product(["put_models"], MODELLED),
+        *itertools.product(["put_ports"], OF_PORTS),
     ],
-    ids=lambda setting: next(iter(setting)),
+    ids=lambda one: one if isinstance(one, str) else next(iter(one)),
 )
-def test_half_a_repair_restores_the_setting_but_not_the_rule(line: Line, setting: dict):
+def test_half_a_repair_restores_the_setting_but_not_the_rule(line: Line, call: str, setting: dict):
     line.world.add_fault(Fault("repair_network", "half"))
 
-    nic = line.puts_back(classic_acls=("Deny Inbound remote ANY",), **setting)
+    nic = line.puts_back(call, classic_acls=("Deny Inbound remote ANY",), **setting)
 
     assert {name: getattr(nic, name) for name in setting} == setting
     assert nic.classic_acls == ()
@@ -477,7 +503,7 @@ def test_half_a_repair_counts_classic_rules_after_the_extended_ones(line: Line):
     line.world.add_fault(Fault("repair_network", "half"))
     classic = tuple(f"Allow Inbound remote 10.0.0.{number}" for number in range(5))
 
-    nic = line.puts_back(acls=(Acl("Allow", "Outbound", 1),), classic_acls=classic)
+    nic = line.puts_back("put_ports", acls=(Acl("Allow", "Outbound", 1),), classic_acls=classic)
 
     assert (len(nic.acls), nic.classic_acls) == (3, classic[:2])  # 3 of 6; two were there
 
@@ -513,13 +539,13 @@ def test_a_fault_can_silence_one_host_in_an_observation(line: Line):
 def test_the_observation_continues_if_a_host_refresh_fails(line: Line, how: Any, locked: bool):
     """VMM's refusal to re-read concerns one host; the port raises only if VMM is silent."""
     line.world.add_fault(Fault("observe", how, host=HV01))
-    line.world.observe(line.now, [HV01, HV02])  # re-reads no host: no fault applies
+    line.observe()  # re-reads no host: no fault applies
 
     fleet = line.ask("observe")
 
     assert (fleet.host(HV01).locked, bool(fleet.host(HV01).error)) == (locked, not locked)
-    assert fleet.host(HV01).refreshed_at is None
-    assert fleet.host(HV02).refreshed_at == line.now
+    asked = [fleet.age(PartKind.VMS, host).asked_at for host in (HV01, HV02)]
+    assert asked == [None, line.now]
 
 
 @pytest.mark.parametrize("call", [call for call in CALLS if call != "observe"])
@@ -573,6 +599,18 @@ def test_a_call_to_a_host_meets_its_fault_unless_the_host_is_down(line: Line, ca
     with pytest.raises(VmmRefused):
         line.ask(call)
     line.ask(call)
+
+
+@pytest.mark.parametrize(
+    ("name", "calls"), [(name, calls) for name, calls in MEANT.items()], ids=list(MEANT)
+)
+def test_a_name_of_a_whole_deed_hangs_each_of_its_calls(line: Line, name: str, calls: set[str]):
+    for server in ("vmm", "hv01"):
+        line.world.hang(line.now, server, name)
+
+    singles = set(CALLS) - set(MEANT)
+    hung = {call for call in singles if math.isinf(line.world.seconds(call, HV01))}
+    assert hung == calls
 
 
 @pytest.mark.parametrize("call", ["ports", "models"])
