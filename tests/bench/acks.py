@@ -34,21 +34,20 @@ def fleet(runs: int) -> str:
 
 def measure(folder: Path, seconds: float, burst: int, runs: int = 20) -> list[Row]:
     """Send 50 clicks a second for the given time, then ``burst`` clicks at once."""
-    lanes = min(LANES, runs - 1)  # the first run may have begun before the others came
+    lanes = min(LANES, runs)
     (folder / "fleet.toml").write_text(fleet(runs))
     with Crowd() as slack:
         people = [slack.user(f"person{number}") for number in range(10)]
         channels = [slack.channel(f"ops{number}") for number in range(runs)]
-        words = ["tests.bench.hung", str(folder), str(2 * runs), "--db", str(folder / "night.db")]
+        words = ["tests.bench.hung", str(folder), "--db", str(folder / "night.db")]
         words += ["serve", "--fleet", str(folder / "fleet.toml")]
         approvers = ",".join(map(in_slack, people))
         with OnSlack(folder, slack, *words, APPROVAL__APPROVERS=approvers) as bot:
             slack.wait_for(lambda: slack.sockets == 2 and "listening for" in bot.text, HANGS)
-            (folder / "held").touch()
+            (folder / "hang").touch()
             for number, channel in enumerate(channels, 1):
                 begin(slack, people[0], channel, f"host a{number:02} to b{number:02} now")
             slack.wait_for(lambda: all(boards(slack, c, "Moving") for c in channels), HANGS)
-            (folder / "held").unlink()
             cards = slack.wait_for(lambda: open_cards(slack, runs), HANGS)
             slack.wait_for(lambda: hanging(folder) >= lanes, HANGS)
             clicks = presses(slack, people, cards)

@@ -121,15 +121,14 @@ def test_sigterm_shuts_down_during_a_slack_outage(serve, slack, dana):
 def test_sigterm_shuts_down_while_vmm_hangs_and_the_run_continues_after_a_restart(
     serve, slack, dana, tmp_path
 ):
-    held, hangs = tmp_path / "held", tmp_path / "hangs"
+    hang, hangs = tmp_path / "hang", tmp_path / "hangs"
     fleet = ("--fleet", str(tmp_path / "fleet.toml"))
-    words = (str(tmp_path), "2", "--db", str(tmp_path / "night.db"), "serve", *fleet)
+    words = (str(tmp_path), "--db", str(tmp_path / "night.db"), "serve", *fleet)
     with OnSlack(tmp_path, slack, "tests.bench.hung", *words) as bot:
         bot.says("listening for")
-        held.touch()
+        hang.touch()
         slack.command(dana, "C0OPS", "host hv01 to hv02 now")
         slack.wait_for(lambda: any("Moving" in m.shown for m in slack.messages("C0OPS")))
-        held.unlink()
         slack.wait_for(hangs.exists)
 
         assert bot.end(signal.SIGTERM) == -signal.SIGTERM
