@@ -392,6 +392,13 @@ def test_every_call_and_every_kind_of_fault_is_in_the_contract():
         assert [call for call in faults.CALLS if f"`{call}`" not in where] == []
 
 
+def test_the_contract_says_which_calls_a_name_of_a_whole_deed_means():
+    lines = re.findall(r"^- `(\w+)` means (.*)$", section(CONTRACT, "Story"), re.MULTILINE)
+
+    shown = {name: frozenset(re.findall(r"`(\w+)`", calls)) for name, calls in lines}
+    assert shown == faults.MEANT
+
+
 def test_the_example_story_of_the_contract_plays_to_its_end(tmp_path):
     fleet = FLEET.replace('host="hv01"}]', 'host="hv01", status="PowerOff"}]')
     (tmp_path / "fleet.toml").write_text(fleet)
