@@ -7,26 +7,36 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
 import pytest
 
 from engine.clock import VirtualClock
-from engine.model import Adapter, MoveOrder, Network, Power
+from engine.model import (
+    Adapter,
+    Expected,
+    Fleet,
+    Job,
+    MoveOrder,
+    Network,
+    Power,
+    Repair,
+    Reread,
+)
 from engine.sim.fleet_file import FleetFile, parse
 from engine.sim.port import SimPort
 from engine.sim.world import World
 from engine.vmm.port import VmmPort
 from engine.vmm.sessions import Sessions
 from engine.vmm.wire import WirePort
+from tests import looking
 from tests.contract.bridge import Computers
 from tests.hangs import HANGS
 from tests.powershell import stubs
 from tests.powershell.pwsh import needs_checks
 from tests.powershell.world_server import Call, WorldServer
-from tests.wire.world import WaitingPort
 
 SIMULATED, WIRED = "simulated", "wired"
 WAYS = [SIMULATED, pytest.param(WIRED, marks=needs_checks)]
@@ -170,8 +180,49 @@ class Scene:
         not_after: float | None = None,
     ) -> str | None:
         """Start to move web01 from hv01 to hv02, live, with a minute left on VMM's clock."""
-        until = self.now + self.world.state.skew + 60 if not_after is None else not_after
+        until = self.until if not_after is None else not_after
         return self.port.start_move(MoveOrder(vm, source, destination, path, power, pin, until))
+
+    @property
+    def until(self) -> float:
+        """A minute from now, on VMM's clock."""
+        return self.now + self.world.state.skew + 60
+
+    def observe(
+        self, hosts: Sequence[str] = (), jobs: Sequence[str] = (), refresh: Sequence[str] = ()
+    ) -> Fleet:
+        """Look at everything; see ``looking.observe``."""
+        return looking.observe(self.port, self.now, hosts, jobs, refresh)
+
+    def networks(self, host: str, vm_ids: Sequence[str]) -> Mapping[str, Network]:
+        """Both halves of the networks of these VMs."""
+        return looking.networks_of(self.port, host, vm_ids)
+
+    def put_ports(self, vm: str, repair: Repair) -> None:
+        """Restore Hyper-V's half within a minute."""
+        self.port.put_ports(vm, repair, Expected(repair.host, self.now + 60))
+
+    def put_models(self, vm: str, repair: Repair) -> None:
+        """Restore VMM's half within a minute."""
+        self.port.put_models(vm, repair, Expected(repair.host, self.until))
+
+    def put_back(self, vm: str, repair: Repair) -> None:
+        """Restore both halves, Hyper-V's first."""
+        self.put_ports(vm, repair)
+        self.put_models(vm, repair)
+
+    def clear(self, vm: str, host: str = HV01) -> None:
+        """Drop VMM's failed job on a VM within a minute."""
+        self.port.clear(vm, Expected(host, self.until))
+
+    def reread(self, vm: str) -> Job:
+        """Let VMM re-read a VM, and return its job."""
+        job = self.port.reread(Reread.VM, vm, self.until)
+        return next(one for one in self.port.jobs([job or ""]).jobs if one.id == job)
+
+    def stop(self, job: str) -> None:
+        """Ask VMM to stop a job within a minute."""
+        self.port.stop(job, self.until)
 
     def pass_by(self, seconds: float) -> None:
         """Let time pass."""
@@ -189,7 +240,7 @@ class Wire:
     def port(self, world: World, clock: VirtualClock) -> WirePort:
         """A port to this world. The previous port sees it, too."""
         self.server.play(world, clock)
-        return WaitingPort(self.computers.settings, clock, sessions=self.sessions)
+        return WirePort(self.computers.settings, clock, sessions=self.sessions)
 
     def calls(self, cmdlet: str) -> list[Call]:
         """The calls of a cmdlet that reached VMM or Hyper-V in this world."""

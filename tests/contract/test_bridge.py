@@ -17,6 +17,7 @@ from engine.vmm.wire import WirePort
 from tests.contract.bridge import Computers
 from tests.contract.conftest import FLEET, HOSTS, HV01, HV02, WEB01
 from tests.hangs import HANGS
+from tests.looking import networks_of, observe
 from tests.powershell import stubs
 from tests.powershell.pwsh import ROOT, needs_checks
 from tests.powershell.world_server import WorldServer
@@ -51,7 +52,8 @@ def test_no_powershell_process_outlives_a_failed_test(server, modules):
 
     with pytest.raises(ZeroDivisionError), computers:
         port = port_to(computers, server)
-        port.observe([HV01])
+        port.jobs()
+        port.shown(HV01)
         assert [shell.process.poll() for shell in computers.made] == [None, None]
         raise ZeroDivisionError
 
@@ -92,12 +94,14 @@ def test_powershell_exits_if_the_test_process_is_killed(server, modules):
 def test_the_next_call_replaces_a_shell_whose_process_died(server, modules):
     with Computers(modules, server.port, HOSTS) as computers:
         port = port_to(computers, server)
-        port.observe([HV01])
+        port.jobs()
+        port.shown(HV01)
         for shell in list(computers.made):
             shell.process.kill()
             shell.process.wait()
 
-        assert port.observe([HV01]).vm(WEB01).seen_on == (HV01,)
+        assert port.jobs().jobs == ()
+        assert WEB01 in {vm.id for vm in port.shown(HV01).vms}
         assert len(computers.made) == 4
         port.close()
         assert None not in [shell.process.wait(HANGS) for shell in computers.made]
@@ -107,8 +111,9 @@ def test_a_constrained_endpoint_runs_our_functions_and_nothing_else(world, serve
     with Computers(modules, server.port, HOSTS, configuration=CONFIGURATION) as computers:
         port = port_to(computers, server)
 
-        assert port.observe([HV01]).vm(WEB01).seen_on == (HV01,)
-        assert port.networks(HV01, [WEB01])[WEB01].adapters == tuple(world.state.vms[WEB01].nics)
+        assert observe(port, world.now, [HV01]).vm(WEB01).seen_on == (HV01,)
+        found = networks_of(port, HV01, [WEB01])[WEB01]
+        assert found.adapters == tuple(world.state.vms[WEB01].nics)
         assert port.start_move(MoveOrder(WEB01, HV01, HV02, None, "running", None, world.now + 60))
         for ask in (port.sessions.ask_vmm, lambda *more: port.sessions.ask_host(HV01, *more)):
             for name in ("Get-Date", "Get-SCVirtualMachine", "Get-VM", "Find-VmfVm"):

@@ -58,11 +58,11 @@ def named(request: pytest.FixtureRequest, begin: Begin, text: str) -> Scene:
 
 @strange
 def test_a_name_is_read_back_unchanged(named, text):
-    fleet = named.port.observe(HOSTS)
+    fleet = named.observe(HOSTS)
 
     assert fleet.vm(WEB01).name == text
     assert fleet.vm(WEB01).seen_on == (HV01,)
-    assert list(named.port.networks(HV01, [DB01])[DB01].adapters) == named.nics(DB01)
+    assert list(named.networks(HV01, [DB01])[DB01].adapters) == named.nics(DB01)
     assert named.nics(DB01)[1].network == named.nics(DB01)[1].switch == text
 
 
@@ -86,7 +86,7 @@ def test_a_network_and_a_switch_with_unusual_names_are_restored(named, text):
     )
 
     lost = AdapterRepair(before[1].id, before[1].mac, text, text, 20)
-    named.port.repair_network(DB01, Repair(HV01, (lost,)))
+    named.put_back(DB01, Repair(HV01, (lost,)))
 
     assert named.nics(DB01) == before
 
@@ -109,7 +109,7 @@ def test_an_unknown_host_with_an_unusual_name_is_refused(named, text):
         named.start(WEB01, HV01, text)
 
     assert f"VMM knows no host {text}" in str(caught.value)
-    assert named.port.observe().jobs == ()
+    assert named.observe().jobs == ()
 
 
 @strange

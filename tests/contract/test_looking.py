@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from engine.errors import VmmUnavailable
-from engine.model import Fleet, HyperVState
+from engine.model import Fleet, HyperVState, PartKind
 from engine.sim.fleet_file import parse
 from engine.sim.port import SimPort
 from tests.contract.conftest import (
@@ -29,7 +29,7 @@ def test_the_version_names_vmm(there):
 
 
 def test_vmm_reports_hosts_and_vms_without_asking_any_host(there):
-    fleet = there.port.observe()
+    fleet = there.observe()
 
     assert [host.name for host in fleet.hosts] == list(HOSTS)
     assert [vm.name for vm in fleet.vms] == ["web01", "web02", "web03", "db01", "edge01"]
@@ -42,7 +42,7 @@ def test_vmm_reports_hosts_and_vms_without_asking_any_host(there):
 
 
 def test_hyperv_states_come_only_from_hosts_that_are_asked(there):
-    fleet = there.port.observe([HV01])
+    fleet = there.observe([HV01])
 
     web01, db01, edge01 = fleet.vm(WEB01), fleet.vm(DB01), fleet.vm(EDGE01)
     assert (web01.seen_on, web01.hyperv_state) == ((HV01,), HyperVState.RUNNING)
@@ -52,11 +52,11 @@ def test_hyperv_states_come_only_from_hosts_that_are_asked(there):
 
 
 def test_the_name_of_a_host_to_ask_is_not_case_sensitive(there):
-    assert there.port.observe([HV01.upper()]).host(HV01).seen_at == there.now
+    assert there.observe([HV01.upper()]).host(HV01).seen_at == there.now
 
 
 def test_limits_path_and_sizes_are_reported(there):
-    fleet = there.port.observe(HOSTS)
+    fleet = there.observe(HOSTS)
 
     host, vm = fleet.host(HV02), fleet.vm(WEB01)
     assert (host.live_limit, host.storage_limit, host.path) == (4, 3, r"E:\Machines")
@@ -66,7 +66,7 @@ def test_limits_path_and_sizes_are_reported(there):
 def test_only_hyperv_shows_a_backup(there):
     there.world.backup(there.now, "web01", 600)
 
-    vm = there.port.observe([HV01]).vm(WEB01)
+    vm = there.observe([HV01]).vm(WEB01)
 
     assert vm.backing_up
     assert vm.vmm_status == "Running"
@@ -76,7 +76,7 @@ def test_a_running_move_shows_in_the_vmm_status_in_a_job_and_in_hyperv(there):
     job = there.start()
     there.pass_by(60)
 
-    fleet = there.port.observe(HOSTS)
+    fleet = there.observe(HOSTS)
 
     assert fleet.vm(WEB01).vmm_status == "UnderMigration"
     assert "MigratingVirtualMachine" in fleet.vm(WEB01).hyperv_status
@@ -89,8 +89,8 @@ def test_an_ended_job_is_shown_only_if_it_is_asked_for(there):
     job = there.start()
     there.pass_by(601)
 
-    assert there.port.observe().jobs == ()
-    (over,) = there.port.observe(jobs=[job]).jobs
+    assert there.observe().jobs == ()
+    (over,) = there.observe(jobs=[job]).jobs
     assert (over.state, over.progress, over.error, over.vm_id) == ("completed", 100, None, WEB01)
     assert over.ended == there.now - 1
 
@@ -100,7 +100,7 @@ def test_a_failed_job_has_a_reason_and_an_error_number(there):
     job = there.start()
     there.pass_by(601)
 
-    fleet = there.port.observe(HOSTS, jobs=[job])
+    fleet = there.observe(HOSTS, jobs=[job])
 
     assert fleet.job(job).state == "failed"
     assert "Live migration of 'web01' failed" in fleet.job(job).error
@@ -110,37 +110,27 @@ def test_a_failed_job_has_a_reason_and_an_error_number(there):
 
 
 def test_a_job_that_vmm_does_not_know_is_not_shown(there):
-    assert there.port.observe(jobs=[NOBODY]).jobs == ()
+    assert there.observe(jobs=[NOBODY]).jobs == ()
 
 
 def test_a_refresh_shows_a_power_change_that_vmm_had_missed(lying):
     there = lying('status_stale = ["5m", "5m"]')
     there.world.power(there.now, "web01", "PowerOff")
 
-    assert there.port.observe().vm(WEB01).vmm_status == "Running"
-    assert there.port.observe([HV01]).vm(WEB01).hyperv_state is HyperVState.OFF
-    fleet = there.port.observe(refresh=[HV01])
+    assert there.observe().vm(WEB01).vmm_status == "Running"
+    assert there.observe([HV01]).vm(WEB01).hyperv_state is HyperVState.OFF
+    fleet = there.observe(refresh=[HV01])
     assert fleet.vm(WEB01).vmm_status == "PowerOff"
-    assert [host.refreshed_at for host in fleet.hosts] == [there.now, None, None]
-
-
-def test_the_time_of_the_last_refresh_of_a_host_is_kept(there):
-    there.port.observe(refresh=[HV01])
-    before = there.now
-    there.pass_by(30)
-
-    fleet = there.port.observe(refresh=[HV02])
-
-    assert [host.refreshed_at for host in fleet.hosts] == [before, there.now, None]
+    assert refreshed(fleet) == [there.now, None, None]
 
 
 def test_a_lock_during_a_refresh_is_reported_without_an_error(there):
     there.world.lock(there.now, HV01, 60)
 
-    fleet = there.port.observe(HOSTS, refresh=HOSTS)
+    fleet = there.observe(HOSTS, refresh=HOSTS)
 
     assert [host.locked for host in fleet.hosts] == [True, False, False]
-    assert [host.refreshed_at for host in fleet.hosts] == [None, there.now, there.now]
+    assert refreshed(fleet) == [None, there.now, there.now]
     assert fleet.host(HV01).error is None
     assert fleet.vm(WEB01).seen_on == (HV01,)
 
@@ -148,31 +138,32 @@ def test_a_lock_during_a_refresh_is_reported_without_an_error(there):
 def test_a_silent_host_has_an_error_and_proves_nothing(there):
     there.world.down(there.now, HV01, 60)
 
-    fleet = there.port.observe(HOSTS, refresh=HOSTS)
+    fleet = there.observe(HOSTS, refresh=HOSTS)
 
     silent = fleet.host(HV01)
-    assert (silent.seen_at, silent.refreshed_at, silent.locked) == (None, None, False)
+    assert (silent.seen_at, silent.locked) == (None, False)
+    assert refreshed(fleet) == [None, there.now, there.now]
     assert silent.error
     assert fleet.host(HV02).error is None
     assert (fleet.vm(WEB01).seen_on, fleet.vm(WEB01).vmm_host) == ((), HV01)
     assert fleet.vm(EDGE01).seen_on == (HV03,)
-    assert fleet.host(HV03).seen_at == fleet.host(HV03).refreshed_at == there.now
+    assert fleet.host(HV03).seen_at == there.now
 
 
 def test_an_observation_fails_while_vmm_is_down(there):
     there.world.down(there.now, "vmm", 60)
-    for ask in (there.port.observe, lambda: there.port.observe(HOSTS, refresh=HOSTS)):
+    for ask in (there.observe, lambda: there.observe(HOSTS, refresh=HOSTS)):
         with pytest.raises(VmmUnavailable) as caught:
             ask()
         assert caught.value.happened is None
 
     there.pass_by(60)
 
-    assert there.port.observe().vm(WEB01).vmm_status == "Running"
+    assert there.observe().vm(WEB01).vmm_status == "Running"
 
 
 def test_networks_of_several_vms_are_read_completely_in_one_call(there):
-    found = there.port.networks(HV01, [WEB01, WEB02, DB01])
+    found = there.networks(HV01, [WEB01, WEB02, DB01])
 
     assert set(found) == {WEB01, WEB02, DB01}
     for vm, network in found.items():
@@ -180,22 +171,30 @@ def test_networks_of_several_vms_are_read_completely_in_one_call(there):
 
 
 def test_networks_leave_out_vms_that_are_not_on_the_host(there):
-    assert list(there.port.networks(HV01, [NOBODY, EDGE01, WEB02])) == [WEB02]
-    assert there.port.networks(HV02, [WEB01]) == {}
+    assert list(there.networks(HV01, [NOBODY, EDGE01, WEB02])) == [WEB02]
+    assert there.networks(HV02, [WEB01]) == {}
 
 
 def test_a_silent_host_returns_no_networks(there):
     there.world.down(there.now, HV01, 60)
 
     with pytest.raises(VmmUnavailable):
-        there.port.networks(HV01, [WEB01])
+        there.networks(HV01, [WEB01])
 
 
-def test_reading_networks_fails_while_vmm_is_down(there):
+def test_hyperv_answers_while_vmm_is_down(there):
     there.world.down(there.now, "vmm", 60)
 
-    with pytest.raises(VmmUnavailable):
-        there.port.networks(HV01, [WEB01])
+    for ask in (
+        there.port.site,
+        lambda: there.port.known(HV01),
+        lambda: there.port.models([WEB01]),
+    ):
+        with pytest.raises(VmmUnavailable):
+            ask()
+    assert list(there.port.ports(HV01, [WEB01])) == [WEB01]
+    assert WEB01 in {vm.id for vm in there.port.shown(HV01).vms}
+    assert there.port.pulse(HV01).live == 0
 
 
 def test_missing_rights_are_reported_with_the_reason(there):
@@ -210,30 +209,31 @@ def test_checking_rights_on_a_silent_host_fails(there):
         there.port.rights(HV01)
 
 
-@needs_checks
-def test_hosts_that_are_asked_report_their_switches(begin):
-    there = begin(WIRED, parse(FLEET))
-    fleet = there.port.observe([HV01, HV03])
+def test_hosts_that_are_asked_report_their_switches(there):
+    fleet = there.observe([HV01, HV03])
 
     assert [h.switches for h in fleet.hosts] == [("LS-Main",), None, ("LS-Edge",)]
     assert [fleet.vm(vm).switches for vm in (WEB01, EDGE01)] == [("LS-Main",), ("LS-Edge",)]
 
 
+def refreshed(fleet: Fleet) -> list[float | None]:
+    """When VMM last re-read the VMs of each host."""
+    return [fleet.age(PartKind.VMS, host.name).asked_at for host in fleet.hosts]
+
+
 def comparable(fleet: Fleet) -> Fleet:
-    """Remove what differs: VMM reports no speed, only hosts that are asked report switches, the
-    ports word the error of a silent host differently, and jobs have no order."""
-    plain = [
-        replace(h, mb_per_s=None, switches=None, error=h.error and "silent") for h in fleet.hosts
-    ]
-    vms = [replace(vm, switches=()) for vm in fleet.vms]
+    """Remove what differs: VMM reports no speed, the ports word the error of a silent host
+    differently, and jobs have no order."""
+    plain = [replace(h, mb_per_s=None, error=h.error and "silent") for h in fleet.hosts]
+    ages = {key: replace(age, error=age.error and "silent") for key, age in fleet.ages.items()}
     jobs = sorted(fleet.jobs, key=lambda job: job.id)
-    return replace(fleet, hosts=tuple(plain), vms=tuple(vms), jobs=tuple(jobs))
+    return replace(fleet, hosts=tuple(plain), jobs=tuple(jobs), ages=ages)
 
 
 @needs_checks
-def test_both_ports_return_the_same_observation_and_networks(begin):
+def test_both_ports_return_the_same_looks_and_networks(begin):
     there = begin(WIRED, parse(FLEET))
-    simulated = SimPort(there.world, there.clock)
+    simulated = replace(there, port=SimPort(there.world, there.clock))
     before = there.start(DB01, power="down")
     there.pass_by(601)
     for vm, status in (("web02", "Paused"), ("web03", "CreatingCheckpoint")):
@@ -245,9 +245,8 @@ def test_both_ports_return_the_same_observation_and_networks(begin):
     there.pass_by(60)
 
     for question in ({}, {"hosts": HOSTS, "jobs": [before, job]}, {"hosts": [HV03]}):
-        assert comparable(there.port.observe(**question)) == comparable(
-            simulated.observe(**question)
-        )
+        assert comparable(there.observe(**question)) == comparable(simulated.observe(**question))
+    asked = [WEB01, WEB02, DB01, EDGE01]
     for host in (HV01, HV03):
-        asked = [WEB01, WEB02, DB01, EDGE01]
-        assert there.port.networks(host, asked) == simulated.networks(host, asked)
+        assert there.networks(host, asked) == simulated.networks(host, asked)
+        assert there.port.pulse(host, asked) == simulated.port.pulse(host, asked)

@@ -23,7 +23,8 @@ from engine.sim.fleet_file import parse
 from engine.sim.world import World
 from engine.store import events, queries
 from engine.store.store import Store
-from engine.stories import next_tick, story_file
+from engine.stories import story_file
+from engine.stories.next_tick import Skip, next_tick
 from engine.stories.story import Player
 from engine.views import report
 from tests.contract.conftest import DB01, FLEET, SIMULATED, WIRED, Begin, Scene, Wire
@@ -40,7 +41,7 @@ THINKING = 60.0
 def play(scene: Scene, path: Path, request: str, befall: Callable[[World], None]) -> dict[str, Any]:
     """Play a run to its end, with these happenings. Return the report."""
     world, clock, start = scene.world, scene.clock, scene.world.start
-    settings = Settings()
+    settings, skip = Settings(), Skip(start)
     store = Store(path, durable=False)
     engine = Engine(store, scene.port, clock, settings)
     service = Service(store, clock, settings)
@@ -53,11 +54,12 @@ def play(scene: Scene, path: Path, request: str, befall: Callable[[World], None]
         service.submit(wish, by="slack:dana")
         while queries.runs(store, unfinished=True):
             assert clock.now() < start + 4 * 3600, "the night does not end"
-            answers = decide(service, store, clock.now())
-            done = engine.advance()
-            assert done.error is None
-            due = (clock.now(),) if done.acted else (done.next_due, world.next_change(clock.now()))
-            clock.jump(next_tick.next_tick(clock.now(), start, settings.engine.tick, *due, answers))
+            now = clock.now()
+            answers = decide(service, store, now)
+            if answers is None:
+                skip.note_change(now)
+            due = skip.moments(engine, world, engine.advance(), now)
+            clock.jump(next_tick(now, start, settings.engine.tick, *due, answers))
         happened = {"calls": [], "fleet": world.truth(), "violations": world.violations}
         return report.document(store, "vmm01", clock.now(), start=start, world=happened)
     finally:

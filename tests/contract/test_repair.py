@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from engine.errors import VmmError, VmmLocked, VmmRefused, VmmUnavailable
-from engine.model import Acl, Adapter, AdapterRepair, Network, Repair
+from engine.errors import VmmError, VmmLocked, VmmRefused, VmmStale, VmmUnavailable
+from engine.model import Acl, Adapter, AdapterRepair, Expected, Network, Repair
 from engine.policy.judging import network
 from engine.sim.fleet_file import parse
 from engine.sim.lies import unplugged
@@ -14,6 +14,7 @@ from tests.contract.conftest import (
     DB01,
     EDGE01,
     FLEET,
+    HOSTS,
     HV01,
     HV02,
     HV03,
@@ -39,7 +40,7 @@ def fails(kind: type[VmmError], act: Callable[..., object], *arguments: object) 
 def repair(there: Scene, vm: str, place: int = 0, host: str = HV01, **wanted: object) -> None:
     """Restore this on one adapter of a VM."""
     nic = there.nics(vm)[place]
-    there.port.repair_network(vm, Repair(host, (AdapterRepair(nic.id, nic.mac, **wanted),)))
+    there.put_back(vm, Repair(host, (AdapterRepair(nic.id, nic.mac, **wanted),)))
 
 
 # --- networks ---------------------------------------------------------------------------------
@@ -91,7 +92,7 @@ def test_rules_are_added_to_the_existing_rules(there):
         repair(there, WEB01, acls=(RULE, STATEFUL, before[0].acls[0]))
         acls = (*before[0].acls, RULE, STATEFUL)
         assert there.nics(WEB01) == [replace(before[0], acls=acls), *before[1:]]
-    assert there.port.networks(HV01, [WEB01])[WEB01].adapters[0].acls == acls
+    assert there.networks(HV01, [WEB01])[WEB01].adapters[0].acls == acls
 
 
 def test_turning_on_one_guard_leaves_the_other_on(there):
@@ -115,7 +116,7 @@ def test_classic_rules_are_added_to_the_existing_classic_rules(there):
         repair(there, WEB01, classic_acls=(*added, open_, before[0].classic_acls[0]))
         rules = (*before[0].classic_acls, *added, open_)
         assert there.nics(WEB01) == [replace(before[0], classic_acls=rules), *before[1:]]
-    assert there.port.networks(HV01, [WEB01])[WEB01].adapters[0].classic_acls == rules
+    assert there.networks(HV01, [WEB01])[WEB01].adapters[0].classic_acls == rules
 
 
 def test_a_classic_rule_with_the_opposite_action_is_refused_and_changes_nothing(there):
@@ -150,10 +151,10 @@ def test_a_network_that_was_lost_completely_is_restored_completely(there, vm):
         replace(unplugged(nic) if nic.connected else nic, **nothing) for nic in saved.adapters
     ]
 
-    found = there.port.networks(HV01, [vm])[vm]
-    there.port.repair_network(vm, network.repair(HV01, saved, found))
+    found = there.networks(HV01, [vm])[vm]
+    there.put_back(vm, network.repair(HV01, saved, found))
 
-    assert there.port.networks(HV01, [vm])[vm] == saved
+    assert there.networks(HV01, [vm])[vm] == saved
 
 
 def test_a_different_rule_with_the_same_direction_and_weight_is_refused(there):
@@ -202,7 +203,7 @@ def test_an_unknown_subnet_classification_or_port_acl_is_refused_by_name(begin, 
 
 def by_mac(there: Scene, mac: str, **wanted: object) -> None:
     one = AdapterRepair("Microsoft:ANOTHER\\ID", mac, **wanted)
-    there.port.repair_network(WEB01, Repair(HV01, (one,)))
+    there.put_back(WEB01, Repair(HV01, (one,)))
 
 
 @pytest.mark.parametrize("wanted", [{"vlan": 77}, {"acls": (RULE,)}], ids=["by VMM", "by Hyper-V"])
@@ -229,7 +230,7 @@ def one(there: Scene, nic: Adapter, host: str = HV01, vm: str = WEB01) -> Repair
 def test_a_repair_of_an_unknown_adapter_is_refused(there):
     before = list(there.nics(WEB01))
 
-    error = fails(VmmRefused, there.port.repair_network, WEB01, one(there, there.nics(DB01)[0]))
+    error = fails(VmmRefused, there.put_back, WEB01, one(there, there.nics(DB01)[0]))
 
     assert "'web01' has no adapter" in str(error)
     assert there.nics(WEB01) == before
@@ -239,7 +240,7 @@ def test_rules_are_added_only_on_the_host_of_the_vm(there):
     nic = there.nics(WEB01)[0]
     wanted = Repair(HV02, (AdapterRepair(nic.id, nic.mac, acls=(RULE,)),))
 
-    fails(VmmRefused, there.port.repair_network, WEB01, wanted)
+    fails(VmmStale, there.put_back, WEB01, wanted)
     assert RULE not in there.nics(WEB01)[0].acls
 
 
@@ -247,49 +248,87 @@ def test_rules_are_added_only_on_the_host_of_the_vm(there):
 def test_connections_are_restored_only_on_the_host_of_the_vm(there, wanted):
     before = list(there.nics(WEB01))
 
-    error = fails(VmmRefused, lambda: repair(there, WEB01, host=HV02, **wanted))
+    fails(VmmStale, lambda: repair(there, WEB01, host=HV02, **wanted))
 
-    assert "is not on hv02" in str(error)
     assert there.nics(WEB01) == before
 
 
 def test_a_repair_of_an_unknown_vm_is_refused(there):
-    fails(VmmRefused, there.port.repair_network, NOBODY, one(there, there.nics(WEB01)[0]))
+    wanted = one(there, there.nics(WEB01)[0])
+
+    fails(VmmStale, there.put_ports, NOBODY, wanted)
+    fails(VmmRefused, there.put_models, NOBODY, wanted)
 
 
-@pytest.mark.parametrize("wanted", [{"vlan": 77}, {"acls": (RULE,)}], ids=["by VMM", "by Hyper-V"])
-def test_a_repair_fails_while_the_host_is_locked_and_succeeds_afterwards(there, wanted):
+def test_vmm_restores_nothing_on_a_locked_host_and_hyperv_does(there):
     there.world.lock(there.now, HV01, 60)
     before = list(there.nics(WEB01))
+    nic = before[0]
+    wanted = Repair(HV01, (AdapterRepair(nic.id, nic.mac, network="VM-Net-20", acls=(RULE,)),))
 
-    fails(VmmLocked, lambda: repair(there, WEB01, **wanted))
-
+    fails(VmmLocked, there.put_models, WEB01, wanted)
     assert there.nics(WEB01) == before
+    there.put_ports(WEB01, wanted)
+    assert there.nics(WEB01)[0] == replace(nic, acls=(*nic.acls, RULE))
+
     there.pass_by(60)
-    repair(there, WEB01, **wanted)
-    assert there.nics(WEB01) != before
+    there.put_models(WEB01, wanted)
+    assert there.nics(WEB01)[0].network == "VM-Net-20"
 
 
-@pytest.mark.parametrize("wanted", [{"vlan": 77}, {"acls": (RULE,)}], ids=["by VMM", "by Hyper-V"])
-def test_a_repair_of_a_migrating_vm_is_refused_as_locked(there, wanted):
+HALVES = pytest.mark.parametrize(
+    ("half", "wanted"),
+    [("put_models", {"network": "VM-Net-20"}), ("put_ports", {"acls": (RULE,)})],
+    ids=["by VMM", "by Hyper-V"],
+)
+
+
+@HALVES
+def test_a_repair_of_a_migrating_vm_is_stale(there, half, wanted):
+    nic = there.nics(WEB01)[0]
     there.start()
 
-    fails(VmmLocked, lambda: repair(there, WEB01, **wanted))
+    repair = Repair(HV01, (AdapterRepair(nic.id, nic.mac, **wanted),))
+    error = fails(VmmStale, getattr(there, half), WEB01, repair)
+    assert error.happened is False
+    assert there.nics(WEB01)[0] == nic
 
 
-@pytest.mark.parametrize("wanted", [{"vlan": 77}, {"acls": (RULE,)}], ids=["by VMM", "by Hyper-V"])
-def test_a_repair_on_a_silent_host_may_have_happened(there, wanted):
+@HALVES
+def test_a_repair_after_its_deadline_is_stale(there, half, wanted):
+    nic = there.nics(WEB01)[0]
+    repair = Repair(HV01, (AdapterRepair(nic.id, nic.mac, **wanted),))
+    clock = there.until - 60 if half == "put_models" else there.now
+
+    put = getattr(there.port, half)
+    fails(VmmStale, put, WEB01, repair, Expected(HV01, clock - 1))
+    assert there.nics(WEB01)[0] == nic
+    put(WEB01, repair, Expected(HV01, clock))
+    assert there.nics(WEB01)[0] != nic
+
+
+@HALVES
+def test_a_repair_on_a_silent_host_may_have_happened(there, half, wanted):
+    nic = there.nics(WEB01)[0]
     there.world.down(there.now, HV01, 60)
 
-    error = fails(VmmUnavailable, lambda: repair(there, WEB01, **wanted))
-
-    assert error.happened is None
+    repair = Repair(HV01, (AdapterRepair(nic.id, nic.mac, **wanted),))
+    assert fails(VmmUnavailable, getattr(there, half), WEB01, repair).happened is None
 
 
 def test_restoring_a_connection_fails_while_vmm_is_down(there):
     there.world.down(there.now, "vmm", 60)
 
-    fails(VmmUnavailable, lambda: repair(there, WEB01, vlan=77))
+    fails(VmmUnavailable, lambda: repair(there, WEB01, network="VM-Net-20"))
+
+
+def test_rules_are_restored_while_vmm_is_down(there):
+    nic = there.nics(WEB01)[0]
+    there.world.down(there.now, "vmm", 60)
+
+    there.put_ports(WEB01, Repair(HV01, (AdapterRepair(nic.id, nic.mac, acls=(RULE,)),)))
+
+    assert RULE in there.nics(WEB01)[0].acls
 
 
 # --- failed jobs, VMM's view, jobs that run ---------------------------------------------------
@@ -301,44 +340,46 @@ def failed(there) -> Scene:
     there.world.outcome(there.now, "web01", "failed", "source")
     there.start()
     there.pass_by(600)
-    assert there.port.observe().vm(WEB01).failed
+    assert there.observe().vm(WEB01).failed
     return there
 
 
 def test_a_failed_job_is_dismissed(failed):
     for _ in range(2):
-        failed.port.dismiss(WEB01)
-        assert failed.port.observe().vm(WEB01).vmm_status == "Running"
+        failed.clear(WEB01)
+        assert failed.observe().vm(WEB01).vmm_status == "Running"
     assert failed.start()
 
 
-def test_dismissing_a_failed_move_shows_that_the_vm_has_moved(there):
+def test_clearing_a_failed_move_re_reads_nothing(there):
     there.world.outcome(there.now, "web01", "failed", "destination")
     there.start()
     there.pass_by(600)
 
-    there.port.dismiss(WEB01)
+    there.clear(WEB01)
 
-    vm = there.port.observe().vm(WEB01)
-    assert (vm.vmm_status, vm.vmm_host) == ("Running", HV02)
+    vm = there.observe(HOSTS).vm(WEB01)
+    assert (vm.vmm_status, vm.vmm_host, vm.seen_on) == ("Running", HV01, (HV02,))
+    assert there.reread(WEB01).state == "completed"
+    assert there.observe().vm(WEB01).vmm_host == HV02
 
 
-def test_a_refresh_clears_an_incomplete_vm_configuration(there):
+def test_a_re_read_clears_an_incomplete_vm_configuration(there):
     there.world.power(there.now, "web01", "IncompleteVMConfig")
 
     for _ in range(2):
-        there.port.refresh(WEB01)
-        assert there.port.observe().vm(WEB01).vmm_status == "Running"
+        assert there.reread(WEB01).state == "completed"
+        assert there.observe().vm(WEB01).vmm_status == "Running"
 
 
-def test_a_refresh_of_a_vm_shows_a_power_change_that_vmm_had_missed(lying):
+def test_a_re_read_of_a_vm_shows_a_power_change_that_vmm_had_missed(lying):
     there = lying('status_stale = ["1h", "1h"]')
     there.world.power(there.now, "web01", "PowerOff")
-    assert there.port.observe().vm(WEB01).vmm_status == "Running"
+    assert there.observe().vm(WEB01).vmm_status == "Running"
 
-    there.port.refresh(WEB01)
+    there.reread(WEB01)
 
-    assert there.port.observe().vm(WEB01).vmm_status == "PowerOff"
+    assert there.observe().vm(WEB01).vmm_status == "PowerOff"
 
 
 def test_stopping_a_job_leaves_the_vm_on_its_source(there):
@@ -346,8 +387,8 @@ def test_stopping_a_job_leaves_the_vm_on_its_source(there):
     there.pass_by(60)
 
     for _ in range(2):
-        there.port.stop_job(job)
-        assert there.port.observe(jobs=[job]).job(job).state == "canceled"
+        there.stop(job)
+        assert there.observe(jobs=[job]).job(job).state == "canceled"
     there.pass_by(3600)
     assert there.places(WEB01) == [HV01]
 
@@ -356,47 +397,56 @@ def test_stopping_an_ended_or_unknown_job_changes_nothing(there):
     job = there.start()
     there.pass_by(600)
 
-    there.port.stop_job(job)
-    there.port.stop_job(NOBODY)
+    there.stop(job)
+    there.stop(NOBODY)
 
-    assert there.port.observe(jobs=[job]).job(job).state == "completed"
+    assert there.observe(jobs=[job]).job(job).state == "completed"
 
 
-@pytest.mark.parametrize("name", ["dismiss", "refresh"])
-def test_dismiss_and_refresh_fail_on_a_locked_host_and_succeed_afterwards(failed, name):
+def why_not(there: Scene, vm: str) -> str:
+    """VMM's reason not to re-read a VM: it refuses the job, or the job fails."""
+    try:
+        job = there.reread(vm)
+    except VmmLocked as error:
+        return str(error)
+    assert job.state == "failed"
+    return job.error or ""
+
+
+def test_vmm_clears_and_re_reads_nothing_on_a_locked_host_until_it_is_free(failed):
     failed.world.lock(failed.now, HV01, 60)
 
-    error = fails(VmmLocked, getattr(failed.port, name), WEB01)
+    error = fails(VmmLocked, failed.clear, WEB01)
 
     assert (error.code, error.happened) == ("2606", False)
+    assert "2606" in why_not(failed, WEB01)
     failed.pass_by(60)
-    getattr(failed.port, name)(WEB01)
+    failed.clear(WEB01)
+    assert failed.reread(WEB01).state == "completed"
 
 
-@pytest.mark.parametrize("name", ["dismiss", "refresh"])
-def test_dismiss_and_refresh_of_a_moving_vm_are_refused_as_locked(there, name):
+def test_vmm_clears_and_re_reads_no_vm_in_flight(there):
     there.start()
 
-    fails(VmmLocked, getattr(there.port, name), WEB01)
+    fails(VmmStale, there.clear, WEB01)
+    assert "2606" in why_not(there, WEB01)
 
 
-@pytest.mark.parametrize("name", ["dismiss", "refresh"])
-def test_dismiss_and_refresh_of_an_unknown_vm_are_refused(there, name):
-    error = fails(VmmRefused, getattr(there.port, name), NOBODY)
-
-    assert f"VMM knows no virtual machine {NOBODY}" in str(error)
+def test_clearing_and_re_reading_an_unknown_vm_are_refused(there):
+    for act in (there.clear, there.reread):
+        assert f"VMM knows no virtual machine {NOBODY}" in str(fails(VmmRefused, act, NOBODY))
 
 
-@pytest.mark.parametrize("name", ["dismiss", "refresh"])
-def test_dismiss_and_refresh_fail_on_a_silent_host(failed, name):
+def test_vmm_clears_and_re_reads_nothing_on_a_silent_host(failed):
     failed.world.down(failed.now, HV01, 60)
 
-    fails(VmmUnavailable, getattr(failed.port, name), WEB01)
+    fails(VmmUnavailable, failed.clear, WEB01)
+    assert why_not(failed, WEB01)
 
 
-@pytest.mark.parametrize("name", ["dismiss", "refresh", "stop_job"])
-def test_dismiss_refresh_and_stop_fail_while_vmm_is_down(there, name):
-    job = there.start() if name == "stop_job" else WEB01
+@pytest.mark.parametrize("name", ["clear", "reread", "stop"])
+def test_vmm_clears_re_reads_and_stops_nothing_while_it_is_down(there, name):
+    job = there.start() if name == "stop" else WEB01
     there.world.down(there.now, "vmm", 60)
 
-    fails(VmmUnavailable, getattr(there.port, name), job)
+    fails(VmmUnavailable, getattr(there, name), job)

@@ -43,12 +43,12 @@ def fails(there: Scene, kind: type[VmmError], *place: str, **more: object) -> Vm
 def test_a_running_vm_moves_live(there):
     job = there.start()
 
-    (running,) = there.port.observe().jobs
+    (running,) = there.observe().jobs
     assert (running.id, running.vm_id, running.state) == (job, WEB01, "running")
     there.pass_by(600)
     assert there.places(WEB01) == [HV02]
-    assert there.port.observe(HOSTS).vm(WEB01).vmm_host == HV02
-    assert list(there.port.networks(HV02, [WEB01])[WEB01].adapters) == there.nics(WEB01)
+    assert there.observe(HOSTS).vm(WEB01).vmm_host == HV02
+    assert list(there.networks(HV02, [WEB01])[WEB01].adapters) == there.nics(WEB01)
 
 
 def test_a_powered_down_vm_keeps_its_pinned_network(there):
@@ -58,7 +58,7 @@ def test_a_powered_down_vm_keeps_its_pinned_network(there):
     job = there.start(DB01, power="down", pin=pin)
     there.pass_by(600)
 
-    assert there.port.observe(jobs=[job]).job(job).state == "completed"
+    assert there.observe(jobs=[job]).job(job).state == "completed"
     assert there.places(DB01) == [HV02]
     assert there.nics(DB01) == before
 
@@ -123,7 +123,7 @@ def test_a_vm_that_left_its_source_unnoticed_by_vmm_is_not_moved(lying):
     there = lying('status_stale = ["1h", "1h"]')
     there.world.foreign(there.now, "web01", "hv02")
     there.pass_by(700)
-    assert there.port.observe().vm(WEB01).vmm_host == HV01
+    assert there.observe().vm(WEB01).vmm_host == HV01
 
     assert "web01 is not on hv01" in str(fails(there, VmmStale))
 
@@ -186,7 +186,7 @@ def test_a_third_move_finds_no_slot_and_is_never_queued(there):
         there.start(WEB03)
 
     assert caught.value.happened is False
-    assert {job.vm_id for job in there.port.observe().jobs} == {WEB01, WEB02}
+    assert {job.vm_id for job in there.observe().jobs} == {WEB01, WEB02}
     there.pass_by(2000)
     assert there.places(WEB03) == [HV01]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import VmmError, VmmRefused, VmmUnavailable
 from engine.model import Acl, Adapter, AdapterRepair, HyperVState, Repair
-from engine.sim import network, views
+from engine.sim import judge, looks, network, views
 from engine.sim.state import HostState, State, VmState
 
 if TYPE_CHECKING:
@@ -67,11 +67,11 @@ class _Here:
         raise VmmRefused("Hyper-V was unable to find the network adapter", code="ObjectNotFound")
 
     def repair(self, vm: VmState, one: AdapterRepair) -> Answer:
-        busy = self.state.migration_of(vm.id) or self.now < self.host.locked_until
-        if busy:
+        if looks.is_moving_at(self.state, vm, self.host.name):
             text = "The operation cannot be performed while the object is in use."
             raise VmmError(text, code="ObjectInUse")
-        network.repair(self.state, vm, Repair(self.host.name, (one,)))
+        judge.changed(self.state, self.now, vm, self.host.name)
+        network.repair_ports(self.state, vm, Repair(self.host.name, (one,)))
         return _objects([])
 
 
@@ -99,7 +99,9 @@ def _vms(here: _Here, call: Call) -> Answer:
 
 
 def _vm(here: _Here, vm: VmState) -> Row:
-    words = views.operation(here.state, vm, here.now)
+    words = views.operation_at_rest(vm, here.now)
+    if looks.is_moving_at(here.state, vm, here.host.name):
+        words = ("InService", "MigratingVirtualMachine")
     return {
         "type": HV + "VirtualMachine",
         "Id": vm.id,
@@ -120,7 +122,9 @@ def _cim(here: _Here, call: Call) -> Answer:
 
 
 def _migration_jobs(here: _Here) -> Iterable[Row]:
-    """Jobs of the source, ended ones for five minutes. VMM copies powered-down VMs without one."""
+    """Jobs of the source, ended ones for five minutes. VMM copies powered-down VMs without one.
+    The question is the first of a pulse."""
+    judge.pulsed(here.state, here.host, here.now)
     for migration in (*here.state.over, *here.state.open):
         begun = migration.started is not None and migration.kind == "live"
         kept = migration.ended is None or here.now - migration.ended < 300
@@ -135,7 +139,11 @@ def _migration_jobs(here: _Here) -> Iterable[Row]:
 
 def _counters(here: _Here) -> Iterable[Row]:
     moving = [m for m in here.state.open if m.phase == "running" and m.kind == "live"]
-    number = sum(one.touches(here.host.name) for one in moving)
+    incoming = here.state.hyperv.incoming
+    counted = (
+        one.touches(here.host.name) if incoming else one.source == here.host.name for one in moving
+    )
+    number = sum(counted)
     return [{"ActiveVirtualSystemMigrationCount": number, "ActiveStorageMigrationCount": number}]
 
 
@@ -172,8 +180,7 @@ def _adapter(vm: VmState, nic: Adapter) -> Row:
 
 
 def _switches(here: _Here, call: Call) -> Answer:
-    seen = views.observe(here.state, here.now).host(here.host.name)
-    names = (seen.switches if seen else None) or here.host.spec.switches
+    names = (*here.host.spec.switches, *views.unlisted_switches(here.state))
     return _objects({"type": HV + "VMSwitch", "Name": name} for name in names)
 
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import VmmLocked, VmmRefused
 from engine.model import Adapter, AdapterRepair, Job, MoveOrder, Network, Repair
-from engine.sim import lies, views
-from engine.sim.migrations import reach, unlocked
+from engine.sim import capacity, judge, lies, migrations, network, views
+from engine.sim.migrations import reach, unlocked, unlocked_vm
 from engine.sim.state import POWER, WORDS, HostState, State, VmState
 
 if TYPE_CHECKING:
@@ -81,7 +81,6 @@ def _hosts(desk: Desk, now: float, bound: Row) -> Answer:
     if "ComputerName" in bound:
         found = state.known_host(bound["ComputerName"])
         return _objects([_host(found, now) | _room(desk, found, now)] if found else [])
-    desk.world.observe(now)  # listing all hosts shows their load, by which the world judges
     return _objects(_host(host, now) | _room(desk, host, now) for host in state.hosts.values())
 
 
@@ -107,13 +106,11 @@ def _room(desk: Desk, host: HostState, now: float) -> Row:
     """Memory and disks as VMM shows them, including its own reserves."""
     if host.name in desk.quirks.room:
         return desk.quirks.room[host.name]
-    seen = views.observe(desk.world.state, now).host(host.name)
-    assert seen is not None
     row: Row = {"MemoryReserveMB": 256, "DiskSpaceReserveMB": 100}
-    if seen.free_memory_mb is not None:
-        row["AvailableMemory"] = seen.free_memory_mb + 256
-    volumes = [(one.name, one.free_mb + 100) for one in seen.volumes or ()]
-    return {**row, "DiskVolumes": [volume(f"{name}\\", free) for name, free in volumes]}
+    row["AvailableMemory"] = capacity.free_memory_mb(desk.world.state, host) + 256
+    volumes = capacity.volumes(desk.world.state, host)
+    shown = [volume(f"{one.name}\\", one.free_mb + 100) for one in volumes]
+    return {**row, "DiskVolumes": shown}
 
 
 def volume(name: str, free_mb: int | None) -> Row:
@@ -136,8 +133,16 @@ def _read_host(desk: Desk, now: float, bound: Row) -> Answer:
 
         return _objects([_host(host, now)], _reread(desk, now, "Read-SCVMHost", read))
     reach(desk.world.state, now, host.name)
-    views.refresh_host(desk.world.state, host, now)
+    host.refreshed_at = now
+    _refresh_vms(desk.world.state, host, now)
     return _objects([_host(host, now)])
+
+
+def _refresh_vms(state: State, host: HostState, now: float) -> None:
+    """Re-read the VMs on a host, and those that VMM believes to be there, but none in flight."""
+    for vm in list(state.vms.values()):
+        if views.is_about(vm, host.name) and not state.migration_of(vm.id):
+            views.reread(state, vm, now)
 
 
 def _host_of(state: State, key: str) -> HostState:
@@ -207,7 +212,7 @@ def _read_vms(desk: Desk, now: float, bound: Row) -> Answer:
 
     def read(then: float) -> None:
         reach(state, then, host.name)
-        views.refresh_host(state, host, then)
+        _refresh_vms(state, host, then)
 
     return _objects([], _reread(desk, now, "Read-SCVirtualMachine", read))
 
@@ -230,16 +235,27 @@ def _read_vm(desk: Desk, now: float, bound: Row) -> Answer:
     if vm.deleted:
         views.reread(desk.world.state, vm, now)
         return _objects([])
-    desk.world.refresh(now, vm.id)
+    _unlock(desk.world.state, now, vm)
+    views.refresh_vm(desk.world.state, now, vm)
     return _objects([_vm(desk.world.state, vm, now)])
+
+
+def _unlock(state: State, now: float, vm: VmState) -> None:
+    """Raise ``VmmError`` if a host of the VM does not answer, or a job locks the VM."""
+    reach(state, now, *vm.hosts)
+    unlocked_vm(state, now, vm)
 
 
 def _repair_vm(desk: Desk, now: float, bound: Row) -> Answer:
     vm = _vm_of(desk.world.state, bound["VM"])
     if not bound.get("Dismiss"):
         raise VmmRefused("Only -Dismiss is known here")
-    desk.world.dismiss(now, vm.id)
-    return _objects([_vm(desk.world.state, vm, now)])
+    state = desk.world.state
+    _unlock(state, now, vm)
+    judge.changed(state, now, vm, vm.vmm_host or "")
+    vm.overlay, vm.status_due = None, now
+    views.catch_up(state, vm, now)
+    return _objects([_vm(state, vm, now)])
 
 
 def _move(desk: Desk, now: float, bound: Row) -> Answer:
@@ -281,7 +297,11 @@ def _pinned(desk: Desk, nic: Adapter, change: Row) -> Adapter:
 
 def _jobs(desk: Desk, now: float, bound: Row) -> Answer:
     wanted = bound.get("ID") or bound.get("Job")
-    jobs = views.observe(desk.world.state, now, (), [wanted] if wanted else []).jobs
+    state = desk.world.state
+    moving = views.shown_jobs(state, frozenset([wanted] if wanted else []), now)
+    jobs = [views.job_of(one, now) for one in moving]
+    if not wanted:
+        judge.listed(state, now)
     if wanted:
         rereads = [_reread_job(job) for job in desk.rereads if job.id == wanted]
         return _objects([*rereads, *(_job(desk, job) for job in jobs if job.id == wanted)])
@@ -344,7 +364,7 @@ def _error(text: str) -> Row:
 
 
 def _stop_job(desk: Desk, now: float, bound: Row) -> Answer:
-    desk.world.stop_job(now, bound["Job"])
+    migrations.stop(desk.world.state, now, bound["Job"])
     return _objects([])
 
 
@@ -432,7 +452,15 @@ def _set_adapter(desk: Desk, now: float, bound: Row) -> Answer:
         classification=wanted.classification,
         port_acl=wanted.port_acl,
     )
-    desk.world.repair_network(now, vm.id, Repair(vm.vmm_host or "", (one,)))
+    repair, before = Repair(vm.vmm_host or "", (one,)), list(vm.nics)
+    _unlock(state, now, vm)
+    judge.changed(state, now, vm, repair.host)
+    try:
+        network.repair_ports(state, vm, repair)
+        network.repair_models(state, vm, repair)
+    except VmmRefused:
+        vm.nics = before
+        raise
     return _objects([])
 
 
