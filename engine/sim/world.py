@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from engine.errors import Refused, VmmRefused, VmmStale, VmmUnavailable
+from engine.errors import Refused, VmmStale, VmmUnavailable
 from engine.model import (
     Expected,
     HostInventory,
@@ -252,7 +252,7 @@ class World:
         _in_time(now + self.state.skew, expected.not_after)
         vm = self.state.vms.get(vm_id)
         if vm is None or vm.vmm_host is None:
-            raise VmmRefused(f"VMM knows no virtual machine {vm_id}")
+            raise VmmStale(f"{vm_id} is gone: {short(expected.host)} has no such VM")
         if not same_host(vm.vmm_host, expected.host):
             raise VmmStale(f"{vm.name} is on {short(vm.vmm_host)}, as VMM knows")
         if self.state.migration_of(vm_id):

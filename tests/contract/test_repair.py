@@ -253,11 +253,11 @@ def test_connections_are_restored_only_on_the_host_of_the_vm(there, wanted):
     assert there.nics(WEB01) == before
 
 
-def test_a_repair_of_an_unknown_vm_is_refused(there):
+def test_a_repair_of_an_unknown_vm_is_stale(there):
     wanted = one(there, there.nics(WEB01)[0])
 
     fails(VmmStale, there.put_ports, NOBODY, wanted)
-    fails(VmmRefused, there.put_models, NOBODY, wanted)
+    fails(VmmStale, there.put_models, NOBODY, wanted)
 
 
 def test_vmm_restores_nothing_on_a_locked_host_and_hyperv_does(there):
@@ -432,9 +432,9 @@ def test_vmm_clears_and_re_reads_no_vm_in_flight(there):
     assert "2606" in why_not(there, WEB01)
 
 
-def test_clearing_and_re_reading_an_unknown_vm_are_refused(there):
-    for act in (there.clear, there.reread):
-        assert f"VMM knows no virtual machine {NOBODY}" in str(fails(VmmRefused, act, NOBODY))
+def test_clearing_an_unknown_vm_is_stale_and_re_reading_it_is_refused(there):
+    assert f"{NOBODY} is gone" in str(fails(VmmStale, there.clear, NOBODY))
+    assert f"VMM knows no virtual machine {NOBODY}" in str(fails(VmmRefused, there.reread, NOBODY))
 
 
 def test_vmm_clears_and_re_reads_nothing_on_a_silent_host(failed):

@@ -388,7 +388,8 @@ def test_a_vm_on_another_host_is_refused_as_not_found(scene):
 
 
 def test_a_repair_of_a_vm_in_use_is_refused_as_locked(scene):
-    scene.start(VmId=DB01, Power="down", Pin="[]")
+    busy = {"kind": "hyperv", "id": "ObjectInUse", "text": "The object is in use."}
+    scene.server.quirks.errors["Add-VMNetworkAdapterExtendedAcl"] = busy
     lose_acls(scene)
     error = put(scene, acls=[BODY]).error
 
