@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from engine.errors import VmmError, VmmLocked, VmmUnavailable
 from engine.model import (
@@ -43,11 +44,11 @@ def observe(
     asked.ask(Look(PartKind.SITE), lambda: site)
     for one in site.hosts:
         name = one.name
-        asked.ask(Look(PartKind.KNOWN, name), lambda name=name: port.known(name))
+        asked.ask(Look(PartKind.KNOWN, name), partial(port.known, name))
     names = {one.name.casefold(): one.name for one in site.hosts}
     for host in hosts:
         name = names.get(host.casefold(), host)
-        asked.ask_host(Look(PartKind.SHOWN, name), lambda name=name: port.shown(name))
+        asked.ask_host(Look(PartKind.SHOWN, name), partial(port.shown, name))
     return compose("vmm01", asked.parts)
 
 

@@ -143,7 +143,8 @@ class FaultyWorld(World):
         self, now: float, what: str, call: str | None = None, seconds: float | None = None
     ) -> None:
         """See ``World.hang``. A name of a whole deed means each of its calls."""
-        for one in sorted(MEANT[call]) if call in MEANT else [call]:
+        meant: list[str | None] = [*sorted(MEANT.get(call or "", ()))]
+        for one in meant or [call]:
             super().hang(now, what, one, seconds)
 
     # --- the port's calls -----------------------------------------------------------------

@@ -254,7 +254,8 @@ class World:
         if vm is None or vm.vmm_host is None:
             raise VmmStale(f"{vm_id} is gone: {short(expected.host)} has no such VM")
         if not same_host(vm.vmm_host, expected.host):
-            raise VmmStale(f"{vm.name} is on {short(vm.vmm_host)}, as VMM knows")
+            there = short(vm.vmm_host)
+            raise VmmStale(f"{vm.name} is not on {short(expected.host)}: VMM shows it on {there}")
         if self.state.migration_of(vm_id):
             raise VmmStale(f"{vm.name} is migrating")
         reach(self.state, now, vm.vmm_host)
