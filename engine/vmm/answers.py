@@ -61,7 +61,7 @@ class Version(ScriptAnswer):
     vmm: str
 
 
-class FleetHost(ScriptAnswer):
+class VmmHost(ScriptAnswer):
     """A host as VMM knows it. Memory and disk are already without the host's reserves."""
 
     name: str
@@ -75,7 +75,7 @@ class FleetHost(ScriptAnswer):
     volumes: tuple[Volume, ...] | None
 
 
-class FleetVm(ScriptAnswer):
+class VmmVm(ScriptAnswer):
     """A VM as VMM knows it. ``replica`` marks a copy made by Hyper-V Replica."""
 
     id: str
@@ -90,7 +90,7 @@ class FleetVm(ScriptAnswer):
     blocks: tuple[str, ...]
 
 
-class FleetJob(ScriptAnswer):
+class VmmJob(ScriptAnswer):
     """A migration job of VMM."""
 
     id: str
@@ -105,35 +105,26 @@ class FleetJob(ScriptAnswer):
     ended: AwareDatetime | None
 
 
-class FleetAnswer(ScriptAnswer):
-    """``Get-VmfFleet``."""
-
-    server_time: AwareDatetime
-    hosts: tuple[FleetHost, ...]
-    vms: tuple[FleetVm, ...]
-    jobs: tuple[FleetJob, ...]
-
-
 class JobsAnswer(ScriptAnswer):
     """``Get-VmfJobs``. A job that moves no VM has an empty ``vm_id``."""
 
     server_time: AwareDatetime
-    jobs: tuple[FleetJob, ...]
+    jobs: tuple[VmmJob, ...]
     unknown: tuple[str, ...]
 
 
 class InventoryAnswer(ScriptAnswer):
     """``Get-VmfInventory``."""
 
-    host: FleetHost
-    vms: tuple[FleetVm, ...]
+    host: VmmHost
+    vms: tuple[VmmVm, ...]
 
 
 class SiteAnswer(ScriptAnswer):
     """``Get-VmfSite``."""
 
-    hosts: tuple[FleetHost, ...]
-    vms: tuple[FleetVm, ...]
+    hosts: tuple[VmmHost, ...]
+    vms: tuple[VmmVm, ...]
 
 
 class ModelAdapter(ScriptAnswer):

@@ -36,7 +36,7 @@ def power(word: str) -> HyperVState:
     return HyperVState(word) if word in set(HyperVState) else HyperVState.OTHER
 
 
-def job(answer: answers.FleetJob) -> Job:
+def job(answer: answers.VmmJob) -> Job:
     """A job; its error ends with VMM's number."""
     error = answer.error
     if answer.code and f"{answer.code})" not in (error or ""):
@@ -55,14 +55,14 @@ def job_list(answer: answers.JobsAnswer) -> JobList:
     return JobList(answer.server_time.timestamp(), jobs, answer.unknown)
 
 
-def known_host(answer: answers.FleetHost) -> KnownHost:
+def known_host(answer: answers.VmmHost) -> KnownHost:
     """A host as VMM knows it."""
     silent = None if answer.responding else f"VMM gets no answer from {answer.name}"
     said = answer.model_dump(exclude={"responding", "error", "volumes"})
     return KnownHost(**said, error=answer.error or silent, volumes=answer.volumes)
 
 
-def known_vms(answer: Iterable[answers.FleetVm]) -> tuple[KnownVm, ...]:
+def known_vms(answer: Iterable[answers.VmmVm]) -> tuple[KnownVm, ...]:
     """VMs as VMM knows them."""
     return tuple(KnownVm(**vm.model_dump()) for vm in answer)
 

@@ -67,7 +67,8 @@ class _Here:
         raise VmmRefused("Hyper-V was unable to find the network adapter", code="ObjectNotFound")
 
     def repair(self, vm: VmState, one: AdapterRepair) -> Answer:
-        if looks.is_moving_at(self.state, vm, self.host.name):
+        busy = self.state.migration_of(vm.id) or self.now < self.host.locked_until
+        if busy:
             text = "The operation cannot be performed while the object is in use."
             raise VmmError(text, code="ObjectInUse")
         judge.changed(self.state, self.now, vm, self.host.name)
@@ -99,7 +100,7 @@ def _vms(here: _Here, call: Call) -> Answer:
 
 
 def _vm(here: _Here, vm: VmState) -> Row:
-    words = views.operation_at_rest(vm, here.now)
+    words: tuple[str, ...] = views.operation_at_rest(vm, here.now)
     if looks.is_moving_at(here.state, vm, here.host.name):
         words = ("InService", "MigratingVirtualMachine")
     return {
@@ -122,9 +123,7 @@ def _cim(here: _Here, call: Call) -> Answer:
 
 
 def _migration_jobs(here: _Here) -> Iterable[Row]:
-    """Jobs of the source, ended ones for five minutes. VMM copies powered-down VMs without one.
-    The question is the first of a pulse."""
-    judge.pulsed(here.state, here.host, here.now)
+    """Jobs of the source, ended ones for five minutes. VMM copies powered-down VMs without one."""
     for migration in (*here.state.over, *here.state.open):
         begun = migration.started is not None and migration.kind == "live"
         kept = migration.ended is None or here.now - migration.ended < 300
@@ -140,10 +139,10 @@ def _migration_jobs(here: _Here) -> Iterable[Row]:
 def _counters(here: _Here) -> Iterable[Row]:
     moving = [m for m in here.state.open if m.phase == "running" and m.kind == "live"]
     incoming = here.state.hyperv.incoming
-    counted = (
+    number = sum(
         one.touches(here.host.name) if incoming else one.source == here.host.name for one in moving
     )
-    number = sum(counted)
+    judge.pulsed(here.state, here.host, here.now)
     return [{"ActiveVirtualSystemMigrationCount": number, "ActiveStorageMigrationCount": number}]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from tests.powershell import stubs
@@ -106,18 +106,6 @@ def request(name: str) -> list[dict[str, object]]:
     return json.loads((PLACE / f"request.{name}.json").read_text(encoding="utf-8"))
 
 
-def _fleet(scene: Scene) -> Reply:
-    """A running job, a failed one, and hosts that answer and do not."""
-    scene.world.outcome(scene.clock.now(), "app01", "failed", "source")
-    failed = _start(scene, VmId=APP, Destination="hv03.corp.example").data["job"]
-    scene.pass_by(600)
-    scene.world.foreign(scene.clock.now(), f"id:{WEB}", "hv02")
-    scene.pass_by(60)
-    scene.world.down(scene.clock.now(), "hv03", 60)
-    scene.server.quirks.room = ROOM
-    return scene.vmm("Get-VmfFleet", Jobs=[failed])
-
-
 def _start(scene: Scene, **changes: object) -> Reply:
     plain = {"VmId": APP, "Destination": "hv03.corp.example"}
     return scene.start(**{**plain, **changes})
@@ -139,23 +127,12 @@ def _busy(scene: Scene) -> Reply:
 
 def _lost(scene: Scene) -> Reply:
     scene.world.down(scene.clock.now(), "vmm", 60)
-    return scene.vmm("Get-VmfFleet")
+    return scene.vmm("Get-VmfSite")
 
 
 def _agent(scene: Scene) -> Reply:
     scene.world.down(scene.clock.now(), "hv03", 60)
     return _start(scene)
-
-
-def _add(scene: Scene) -> Reply:
-    wanted = json.dumps(request("add"))
-    return scene.host("Add-VmfHostNetwork", VmId=WEB, Adapters=wanted)
-
-
-def _conflict(scene: Scene) -> Reply:
-    (wanted,) = request("add")
-    wanted["acls"][0]["remote_port"] = "80"
-    return scene.host("Add-VmfHostNetwork", VmId=WEB, Adapters=json.dumps([wanted]))
 
 
 def _jobs(scene: Scene) -> Reply:
@@ -180,6 +157,8 @@ def _inventory(scene: Scene) -> Reply:
 
 
 def _site(scene: Scene) -> Reply:
+    """A host in maintenance, and a host that VMM does not reach."""
+    scene.world.down(scene.clock.now(), "hv03", 60)
     scene.server.quirks.room = ROOM
     return scene.vmm("Get-VmfSite")
 
@@ -205,9 +184,15 @@ def _blind(scene: Scene) -> Reply:
     return scene.host("Get-VmfPulse", VmIds=[DB])
 
 
-def _port(scene: Scene) -> Reply:
-    wanted = {"VmId": WEB, "Adapters": json.dumps(request("add")), "NotAfter": scene.at(60)}
-    return scene.host("Add-VmfHostPort", **wanted)
+def _port(scene: Scene, rows: Sequence[Mapping[str, object]] = ()) -> Reply:
+    wanted = {"VmId": WEB, "Adapters": json.dumps(rows or request("add"))}
+    return scene.host("Add-VmfHostPort", **wanted, NotAfter=scene.at(60))
+
+
+def _conflict(scene: Scene) -> Reply:
+    (wanted,) = request("add")
+    wanted["acls"][0]["remote_port"] = "80"
+    return _port(scene, [wanted])
 
 
 def _moving(scene: Scene) -> Reply:
@@ -222,7 +207,6 @@ def _no_rights(scene: Scene) -> Reply:
 
 SAMPLES: dict[str, Callable[[Scene], Reply]] = {
     "vmm.version": lambda scene: scene.vmm("Get-VmfVersion"),
-    "vmm.fleet": _fleet,
     "vmm.network": lambda scene: scene.vmm("Get-VmfNetwork", VmIds=[WEB, DB, NOBODY]),
     "vmm.started": _start,
     "vmm.started_cold": _cold,
@@ -236,15 +220,16 @@ SAMPLES: dict[str, Callable[[Scene], Reply]] = {
     "vmm.busy": _busy,
     "vmm.stale": lambda scene: _start(scene, Power="down"),
     "vmm.refused": lambda scene: _start(scene, Destination=HV02),
-    "vmm.not_found": lambda scene: scene.vmm("Update-VmfVm", VmId=NOBODY),
+    "vmm.not_found": lambda scene: scene.vmm(
+        "Start-VmfReread", What="vm", Name=NOBODY, NotAfter=scene.at(60)
+    ),
     "vmm.unavailable": _lost,
     "vmm.agent_lost": _agent,
     "vmm.done": lambda scene: scene.vmm(
-        "Repair-VmfNetwork", VmId=DB, HostName=HV01, Adapters=json.dumps(request("repair"))
+        "Clear-VmfFailure", VmId=DB, HostName=HV01, NotAfter=scene.at(60)
     ),
     "host.state": lambda scene: scene.host("Get-VmfHostState"),
     "host.network": lambda scene: scene.host("Get-VmfHostNetwork", VmIds=[WEB, DB, NOBODY]),
-    "host.done": _add,
     "host.refused": _conflict,
     "host.pulse": _pulse,
     "host.pulse_blind": _blind,

@@ -7,7 +7,7 @@ import pytest
 from engine.vmm.powershell import module_text
 from tests.powershell import samples, stubs
 from tests.powershell.pwsh import Shell, needs_checks
-from tests.powershell.scene import FLEET, HV01, WEB01, Scene
+from tests.powershell.scene import FLEET, HV01, WEB01
 
 pytestmark = needs_checks
 
@@ -71,7 +71,7 @@ def test_an_error_gets_its_class_number_and_message_on_the_server(
 def test_every_failure_to_connect_to_vmm_is_unavailable(scene):
     problem = {"kind": "vmm", "id": "1604", "text": "You cannot contact the VMM management server"}
     scene.server.quirks.errors["Get-SCVMMServer"] = problem
-    error = scene.vmm("Get-VmfFleet", VmmServer="vmm09").error
+    error = scene.vmm("Get-VmfSite", VmmServer="vmm09").error
 
     assert (error["class"], error["code"]) == ("unavailable", "connect")
     assert error["message"] == "You cannot contact the VMM management server"
@@ -136,7 +136,7 @@ def test_a_host_without_the_hyperv_module_refuses_calls(tmp_path):
 def test_characters_that_powershell_51_escapes_are_read_back_unchanged(scene):
     name = "R&D's <web>"
     scene.play(FLEET.replace('"web01"', f'"{name}"'))
-    reply = scene.vmm("Get-VmfFleet")
+    reply = scene.vmm("Get-VmfInventory", HostName=HV01)
 
     assert "R\\u0026D\\u0027s \\u003cweb\\u003e" in reply.text
     assert reply.data["vms"][0]["name"] == name
@@ -148,13 +148,14 @@ def test_a_list_of_one_item_stays_a_list(scene):
         '[[vm.nic]]\ntrunk = [5]\n[[vm.nic.acl]]\naction = "Allow"\ndirection = "Inbound"\n'
         "weight = 1\n"
     )
-    found = fleet(scene)
+    hosts = scene.vmm("Get-VmfSite").data["hosts"]
+    vms = scene.vmm("Get-VmfInventory", HostName=HV01).data["vms"]
     state = scene.host("Get-VmfHostState").data
-    vm_id = found["vms"][0]["id"]
+    vm_id = vms[0]["id"]
     (network,) = scene.host("Get-VmfHostNetwork", VmIds=[vm_id]).data["vms"]
 
-    assert isinstance(found["hosts"], list)
-    assert isinstance(found["vms"], list)
+    assert isinstance(hosts, list)
+    assert isinstance(vms, list)
     assert state["vms"][0]["status"] == ["Ok"]
     assert network["adapters"][0]["trunk"] == [5]
     assert isinstance(network["adapters"][0]["acls"], list)
@@ -165,7 +166,8 @@ def test_no_answer_is_nested_deeper_than_the_limit_for_json(scene):
     scene.play(samples.FLEET)
     texts = [
         scene.host("Get-VmfHostNetwork", VmIds=[samples.WEB]).text,
-        scene.vmm("Get-VmfFleet").text,
+        scene.vmm("Get-VmfInventory", HostName=HV01).text,
+        scene.vmm("Get-VmfSite").text,
     ]
 
     assert [text for text in texts if "System." in text or "@{" in text] == []
@@ -179,7 +181,7 @@ def test_times_are_utc_in_any_time_zone(scene, stub_modules):
         if shell.call("Get-Zone").output != ["-5"]:
             pytest.skip("this machine knows no time zones")
         scene.start()
-        found = shell.call("Get-VmfFleet").data
+        found = shell.call("Get-VmfJobs").data
 
     assert found["server_time"] == "2026-01-05T22:00:00.000000Z"
     assert found["jobs"][0]["started"] == "2026-01-05T22:00:00.000000Z"
@@ -208,9 +210,5 @@ def test_a_stub_refuses_arguments_that_the_real_cmdlet_refuses(scene, cmdlet, pa
 def test_stub_shells_use_the_clock_of_the_world(scene):
     scene.pass_by(3600)
 
-    assert fleet(scene)["server_time"] == "2026-01-05T23:00:00.000000Z"
+    assert scene.vmm("Get-VmfJobs").data["server_time"] == "2026-01-05T23:00:00.000000Z"
     assert scene.host("Get-VmfHostState").data["time"] == "2026-01-05T23:00:00.000000Z"
-
-
-def fleet(scene: Scene) -> dict:
-    return scene.vmm("Get-VmfFleet").data

@@ -39,7 +39,7 @@ def rename(scene: Scene, text: str) -> None:
 def test_a_vm_name_is_returned_unchanged(scene, text):
     rename(scene, text)
 
-    assert scene.vmm("Get-VmfFleet").data["vms"][0]["name"] == text
+    assert scene.vmm("Get-VmfInventory", HostName=HV01).data["vms"][0]["name"] == text
     assert scene.host("Get-VmfHostState").data["vms"][0]["name"] == text
 
 
@@ -82,15 +82,13 @@ def test_a_host_name_is_looked_up_and_not_run(scene, text):
 
     assert (error["class"], error["code"]) == ("refused", "not_found")
     assert error["message"] == f"VMM knows no host {text}"
-    assert scene.vmm("Get-VmfFleet", Jobs=[text]).data["jobs"] == []
+    assert scene.vmm("Get-VmfJobs", Ids=[text]).data["jobs"] == []
 
 
 @evil
 def test_ids_are_looked_up_and_not_run(scene, text):
     assert scene.vmm("Get-VmfNetwork", VmIds=[text]).data == {"vms": []}
     assert scene.host("Get-VmfHostNetwork", VmIds=[text]).data == {"vms": []}
-    assert scene.vmm("Update-VmfVm", VmId=text).error["code"] == "not_found"
-    assert scene.vmm("Stop-VmfJob", JobId=text).error["code"] == "contract"
     assert scene.vmm("Get-VmfJobs", Ids=[text]).data["unknown"] == [text]
     assert scene.host("Get-VmfPulse", VmIds=[text]).data["vms"] == []
 
@@ -127,7 +125,8 @@ def test_networks_with_hostile_names_are_pinned_and_restored(scene, text):
     assert scene.world.state.vms[DB01].nics[1].network == text
     one = {**json.loads(pin)[0], "network": None, "vlan": None, "switch": text}
     repair = json.dumps([{**one, "subnet": None, "port_acl": None}])
-    assert scene.vmm("Repair-VmfNetwork", VmId=DB01, HostName=HV02, Adapters=repair).data == {}
+    wanted = {"VmId": DB01, "HostName": HV02, "Adapters": repair, "NotAfter": scene.at(60)}
+    assert scene.vmm("Repair-VmfModel", **wanted).data == {}
     assert scene.world.state.vms[DB01].nics[1].switch == text
 
 
@@ -139,9 +138,9 @@ def test_a_switch_and_a_rule_with_hostile_text_are_restored_unchanged(scene, tex
     acl |= {"stateful": False, "idle_timeout": 0, "isolation_id": 0}
     one = {"id": nic.id, "mac": nic.mac, "acls": [acl], "vlan": None, "trunk": [], "native_vlan": 0}
     one |= {"classic_acls": [], "isolation": None, "spoofing": None, "guards": None}
-    wanted = json.dumps([{**one, "switch": text}])
+    wanted = {"Adapters": json.dumps([{**one, "switch": text}]), "NotAfter": scene.at(60)}
 
-    assert scene.host("Add-VmfHostNetwork", VmId=DB01, Adapters=wanted).data == {}
+    assert scene.host("Add-VmfHostPort", VmId=DB01, **wanted).data == {}
     assert scene.world.state.vms[DB01].nics[1].switch == text
     assert scene.world.state.vms[DB01].nics[1].acls[0].local_ip == text.strip()
 
@@ -149,7 +148,7 @@ def test_a_switch_and_a_rule_with_hostile_text_are_restored_unchanged(scene, tex
 def test_no_answer_contains_a_line_break(scene):
     rename(scene, EVIL["newlines"])
 
-    assert "\n" not in scene.vmm("Get-VmfFleet").text
+    assert "\n" not in scene.vmm("Get-VmfInventory", HostName=HV01).text
     assert "\n" not in scene.host("Get-VmfHostState").text
 
 
@@ -159,7 +158,7 @@ def test_no_name_or_path_is_executed(scene, tmp_path: Path):
     rename(scene, text)
     scene.start(Path=text)
     scene.host("Get-VmfHostState")
-    scene.vmm("Update-VmfHost", HostName=text)
+    scene.vmm("Start-VmfReread", What="host", Name=text, NotAfter=scene.at(60))
 
     assert not file.exists()
-    assert HV01 in scene.vmm("Get-VmfFleet").text
+    assert HV01 in scene.vmm("Get-VmfSite").text

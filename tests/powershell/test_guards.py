@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from engine.model import Expected
 from engine.sim.lies import unplugged
 from tests.powershell.pwsh import Reply, needs_checks
 from tests.powershell.scene import DB01, FLEET, HV01, HV02, WEB01, Scene
@@ -201,8 +200,8 @@ def test_a_deadline_that_passes_between_the_checks_makes_a_dismissal_stale(broke
 
 def test_a_job_that_somebody_else_dismissed_between_the_checks_is_left_alone(broken):
     def dismiss() -> None:
-        now = broken.clock.now()
-        broken.world.clear(now, WEB01, Expected(HV01, now + broken.world.state.skew))
+        there = broken.world.state.vms[WEB01]
+        there.overlay, there.vmm_status = None, "Running"
 
     broken.vmm("Get-VmfInventory", HostName=HV01)
     broken.server.quirks.meanwhile["Get-SCVirtualMachine"] = [nothing, dismiss]

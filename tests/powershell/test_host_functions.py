@@ -57,7 +57,7 @@ def put(scene: Scene, **one: object):
     plain = {"id": nic.id, "mac": nic.mac, "acls": [], "vlan": None, "trunk": [], "native_vlan": 0}
     plain |= {"switch": None, "classic_acls": [], "isolation": None, "spoofing": None}
     wanted = json.dumps([{**plain, "guards": None, **one}])
-    return scene.host("Add-VmfHostNetwork", VmId=DB01, Adapters=wanted)
+    return scene.host("Add-VmfHostPort", VmId=DB01, Adapters=wanted, NotAfter=scene.at(60))
 
 
 def lose_acls(scene: Scene) -> None:
@@ -381,12 +381,6 @@ def test_spoofing_and_guards_are_turned_on_only_if_they_are_off(scene):
     assert (adapters(scene)[0]["spoofing"], adapters(scene)[0]["guards"]) == ("On", "dhcp,router")
 
 
-def test_a_vm_on_another_host_is_refused_as_not_found(scene):
-    reply = scene.host("Add-VmfHostNetwork", on=HV02, VmId=DB01, Adapters="[]")
-
-    assert (reply.error["class"], reply.error["code"]) == ("refused", "not_found")
-
-
 def test_a_repair_of_a_vm_in_use_is_refused_as_locked(scene):
     busy = {"kind": "hyperv", "id": "ObjectInUse", "text": "The object is in use."}
     scene.server.quirks.errors["Add-VMNetworkAdapterExtendedAcl"] = busy
@@ -398,7 +392,7 @@ def test_a_repair_of_a_vm_in_use_is_refused_as_locked(scene):
 
 
 def test_invalid_json_is_refused(scene):
-    reply = scene.host("Add-VmfHostNetwork", VmId=DB01, Adapters="[{")
+    reply = scene.host("Add-VmfHostPort", VmId=DB01, Adapters="[{", NotAfter=scene.at(60))
 
     assert reply.error["class"] == "refused"
 
@@ -464,7 +458,6 @@ def test_host_functions_ignore_the_aliases_of_the_vmm_console(scene, trapped):
     assert len(trapped.call("Get-VmfHostState").data["vms"]) == 2
     assert len(trapped.call("Get-VmfHostNetwork", VmIds=[DB01]).data["vms"]) == 1
     assert trapped.call("Test-VmfRights").data["readable"] is True
-    assert trapped.call("Add-VmfHostNetwork", VmId=DB01, Adapters=json.dumps([wanted])).data == {}
     assert len(trapped.call("Get-VmfPulse", VmIds=[DB01]).data["vms"]) == 1
     guarded = {"Adapters": json.dumps([wanted]), "NotAfter": scene.at(60)}
     assert trapped.call("Add-VmfHostPort", VmId=DB01, **guarded).data == {}

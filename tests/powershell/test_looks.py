@@ -241,23 +241,48 @@ def test_a_reread_of_a_locked_host_is_locked(scene, what, name):
     assert (reply.error["class"], reply.error["code"]) == ("locked", "2606")
 
 
-def test_a_reread_whose_job_vmm_does_not_name_has_no_job(scene):
+@pytest.mark.parametrize(("what", "name"), [("vms", HV01), ("vm", WEB01), ("host", HV01)])
+def test_a_reread_finds_its_running_job_if_vmm_leaves_the_variable_empty(scene, what, name):
+    scene.play(FLEET.replace("format = 1", 'format = 1\nclock_skew = "30s"'))
+    scene.server.quirks.reread_seconds = 5
+    scene.server.quirks.job_variable = False
+    others = [reread(scene, *one) for one in (("vms", HV02), ("host", HV02), ("vm", DB01))]
+    job = reread(scene, what, name)
+
+    assert job == scene.server.desk.rereads[-1].id
+    assert len({job, *others}) == 4
+
+
+@pytest.mark.parametrize(("what", "name"), [("vms", HV01), ("vm", WEB01), ("host", HV01)])
+def test_a_reread_that_began_earlier_is_not_taken_for_this_one(scene, what, name):
+    scene.server.quirks.reread_seconds = 60
+    reread(scene, what, name)
+    scene.pass_by(30)
+    scene.server.quirks.reread_seconds = 0
     scene.server.quirks.job_variable = False
 
+    assert reread(scene, what, name) is None
+
+
+def test_an_error_after_a_reread_has_begun_is_not_reported_as_a_refusal(scene):
+    scene.server.quirks.reread_seconds = 5
+    scene.server.quirks.job_variable = False
+    scene.server.quirks.errors["Get-SCJob"] = {"kind": "vmm", "id": "640", "text": "No"}
+
     assert reread(scene) is None
+    assert len(scene.calls("Read-SCVirtualMachine")) == 1
 
 
 # --- VMM's database --------------------------------------------------------------------------
 
 
-def test_an_inventory_holds_one_host_and_its_vms_as_the_fleet_does(scene):
-    fleet = scene.vmm("Get-VmfFleet").data
+def test_an_inventory_holds_one_host_and_its_vms(scene):
+    hosts = scene.vmm("Get-VmfSite").data["hosts"]
     scene.server.calls.clear()
+    found = scene.vmm("Get-VmfInventory", HostName=HV01).data
 
-    assert scene.vmm("Get-VmfInventory", HostName=HV01).data == {
-        "host": fleet["hosts"][0],
-        "vms": fleet["vms"],
-    }
+    assert found["host"] == hosts[0]
+    assert [(vm["id"], vm["host"]) for vm in found["vms"]] == [(WEB01, HV01), (DB01, HV01)]
     assert scene.vmm("Get-VmfInventory", HostName=HV02).data["vms"] == []
     assert {call.set for call in scene.calls("Get-SCVirtualMachine")} == {"VMHostGroup"}
     assert [one for one in cmdlets(scene) if one.startswith("Read-")] == []
@@ -273,8 +298,9 @@ def test_a_site_holds_all_hosts_and_only_the_vms_that_are_on_none_of_them(scene)
     stored = '[[vm]]\nname = "old01"\nhost = "hv02"\nstatus = "Stored"\n'
     scene.play(FLEET + stored)
     found = scene.vmm("Get-VmfSite").data
+    known = [scene.vmm("Get-VmfInventory", HostName=name).data["host"] for name in (HV01, HV02)]
 
-    assert found["hosts"] == scene.vmm("Get-VmfFleet").data["hosts"]
+    assert found["hosts"] == known
     assert [(vm["name"], vm["stored"]) for vm in found["vms"]] == [("old01", True)]
 
 

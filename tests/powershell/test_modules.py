@@ -17,14 +17,13 @@ SHARED = (PLACE / "VMFerry.Shared.ps1").read_text("ascii")
 OWN = {name: (PLACE / f"{name}.ps1").read_text("ascii") for name in MODULES}
 EXPORTED = {
     "VMFerry.Vmm": {
-        *("Get-VmfVersion", "Get-VmfFleet", "Get-VmfNetwork", "Start-VmfMove"),
-        *("Repair-VmfNetwork", "Clear-VmfFailedJob", "Update-VmfHost", "Update-VmfVm"),
-        *("Stop-VmfJob", "Get-VmfJobs", "Get-VmfInventory", "Get-VmfSite", "Start-VmfReread"),
-        *("Clear-VmfFailure", "Repair-VmfModel", "Stop-VmfMove"),
+        *("Get-VmfVersion", "Get-VmfJobs", "Get-VmfInventory", "Get-VmfSite", "Get-VmfNetwork"),
+        *("Start-VmfMove", "Start-VmfReread", "Stop-VmfMove", "Clear-VmfFailure"),
+        "Repair-VmfModel",
     },
     "VMFerry.Host": {
-        *("Get-VmfHostState", "Get-VmfHostNetwork", "Add-VmfHostNetwork", "Test-VmfRights"),
-        *("Get-VmfPulse", "Add-VmfHostPort"),
+        *("Get-VmfHostState", "Get-VmfPulse", "Get-VmfHostNetwork", "Add-VmfHostPort"),
+        "Test-VmfRights",
     },
 }
 APPROVED = {

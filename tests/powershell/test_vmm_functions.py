@@ -16,59 +16,46 @@ pytestmark = needs_checks
 HOSTS = "".join(f'[[host]]\nname = "{host}"\n' for host in (HV01, HV02))
 
 
-def fleet(scene: Scene, **asked: object) -> dict:
-    return scene.vmm("Get-VmfFleet", **asked).data
+def hosts(scene: Scene) -> list[dict]:
+    return scene.vmm("Get-VmfSite").data["hosts"]
 
 
-def vm(scene: Scene, vm_id: str = WEB01) -> dict:
-    return next(one for one in fleet(scene)["vms"] if one["id"] == vm_id)
+def vms(scene: Scene, host: str = HV01) -> list[dict]:
+    return scene.vmm("Get-VmfInventory", HostName=host).data["vms"]
+
+
+def jobs(scene: Scene, *ids: str) -> list[dict]:
+    return scene.vmm("Get-VmfJobs", Ids=list(ids)).data["jobs"]
 
 
 # --- reading ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("way", ["injected", "imported"])
-def test_one_call_returns_hosts_vms_and_jobs(open_scene, way):
+def test_hosts_and_vms_are_reported_as_vmm_knows_them(open_scene, way):
     scene = open_scene(way)
-    job = scene.start().data["job"]
-    found = fleet(scene)
+    scene.start()
 
-    assert [host["name"] for host in found["hosts"]] == [HV01, HV02]
-    assert [host["path"] for host in found["hosts"]] == ["D:\\VMs", "E:\\Machines"]
-    assert [one["name"] for one in found["vms"]] == ["web01", "db01"]
-    assert [one["status"] for one in found["vms"]] == ["UnderMigration", "PowerOff"]
-    assert [(one["id"], one["vm_id"], one["source"], one["target"]) for one in found["jobs"]] == [
-        (job, WEB01, HV01, HV02)
-    ]
+    assert [host["name"] for host in hosts(scene)] == [HV01, HV02]
+    assert [host["path"] for host in hosts(scene)] == ["D:\\VMs", "E:\\Machines"]
+    assert [one["name"] for one in vms(scene)] == ["web01", "db01"]
+    assert [one["status"] for one in vms(scene)] == ["UnderMigration", "PowerOff"]
 
 
-def test_a_fleet_without_vms_and_jobs_returns_empty_lists(scene):
+def test_vmm_without_vms_and_jobs_returns_empty_lists(scene):
     scene.play(f'format = 1\n[[host]]\nname = "{HV01}"\n')
-    found = fleet(scene, Jobs=[])
 
-    assert (found["vms"], found["jobs"]) == ([], [])
-    assert len(found["hosts"]) == 1
-
-
-def test_the_fleet_holds_the_time_of_the_vmm_server(scene):
-    scene.play(FLEET.replace("format = 1", 'format = 1\nclock_skew = "90s"'))
-
-    assert fleet(scene)["server_time"] == "2026-01-05T22:01:30.000000Z"
-
-
-def test_jobs_are_read_before_vms_so_an_ended_job_never_comes_with_an_old_location(scene):
-    fleet(scene)
-    cmdlets = [call.cmdlet for call in scene.server.calls]
-
-    assert cmdlets.index("Get-SCJob") < cmdlets.index("Get-SCVirtualMachine")
+    assert (vms(scene), jobs(scene)) == ([], [])
+    assert scene.vmm("Get-VmfSite").data["vms"] == []
+    assert len(hosts(scene)) == 1
 
 
 def test_an_ended_job_is_shown_only_if_it_is_asked_for(scene):
     job = scene.start().data["job"]
     scene.pass_by(700)
 
-    assert fleet(scene)["jobs"] == []
-    (shown,) = fleet(scene, Jobs=[job, "no guid", "00000000-0000-0000-0000-000000000009"])["jobs"]
+    assert jobs(scene) == []
+    (shown,) = jobs(scene, job, "no guid", "00000000-0000-0000-0000-000000000009")
     assert shown["state"] == "completed"
     assert shown["progress"] == 100
     assert shown["ended"] == "2026-01-05T22:10:00.000000Z"
@@ -78,7 +65,7 @@ def test_a_failed_job_has_a_message_and_an_error_number(scene):
     scene.world.outcome(scene.clock.now(), "web01", "failed", "source")
     job = scene.start().data["job"]
     scene.pass_by(700)
-    (shown,) = fleet(scene, Jobs=[job])["jobs"]
+    (shown,) = jobs(scene, job)
 
     assert shown["state"] == "failed"
     assert shown["code"] == "12700"
@@ -88,7 +75,7 @@ def test_a_failed_job_has_a_message_and_an_error_number(scene):
 def test_the_hosts_of_a_job_are_read_from_its_name_if_no_field_holds_them(scene):
     scene.server.quirks.job_hosts = False
     scene.start()
-    (shown,) = fleet(scene)["jobs"]
+    (shown,) = jobs(scene)
 
     assert (shown["source"], shown["target"]) == (HV01, HV02)
     assert "name" not in shown
@@ -97,7 +84,7 @@ def test_the_hosts_of_a_job_are_read_from_its_name_if_no_field_holds_them(scene)
 def test_a_job_has_no_target_until_vmm_reports_one(scene):
     scene.play(FLEET + '[lies]\ntarget_delay = ["20s", "20s"]\n')
     scene.start()
-    (shown,) = fleet(scene)["jobs"]
+    (shown,) = jobs(scene)
 
     assert (shown["source"], shown["target"]) == (HV01, None)
 
@@ -106,48 +93,19 @@ def test_jobs_that_move_no_vm_are_not_shown(scene):
     scene.start()
     scene.server.quirks.job_cmdlet = "Set-SCVirtualMachine"
 
-    assert fleet(scene)["jobs"] == []
-
-
-def test_a_host_is_reread_alone(scene):
-    assert scene.vmm("Update-VmfHost", HostName=HV02).data == {}
-
-    (call,) = scene.calls("Read-SCVMHost")
-    assert call.bound["VMHost"] == object_id("host", HV02)
-
-
-def test_a_host_that_vmm_does_not_know_is_not_reread(scene):
-    error = scene.vmm("Update-VmfHost", HostName="hv99.corp.example").error
-
-    assert (error["class"], error["code"]) == ("refused", "not_found")
-    assert error["message"] == "VMM knows no host hv99.corp.example"
-    assert scene.calls("Read-SCVMHost") == []
-
-
-def test_a_lock_during_a_reread_is_reported_as_locked(scene):
-    scene.world.lock(scene.clock.now(), HV01, 60)
-
-    assert scene.vmm("Update-VmfHost", HostName=HV01).error["class"] == "locked"
-
-
-def test_a_reread_of_a_silent_host_is_reported_with_its_error(scene):
-    scene.world.down(scene.clock.now(), HV01, 60)
-    error = scene.vmm("Update-VmfHost", HostName=HV01).error
-
-    assert (error["class"], error["code"]) == ("unavailable", "2916")
-    assert error["message"] == f"The connection to the agent {HV01} was lost"
+    assert jobs(scene) == []
 
 
 def test_a_silent_host_has_an_error_without_a_reread(scene):
     scene.world.down(scene.clock.now(), HV01, 60)
 
-    assert "NotResponding" in fleet(scene)["hosts"][0]["error"]
+    assert "NotResponding" in hosts(scene)[0]["error"]
 
 
 def test_maintenance_is_reported(scene):
     scene.play(f"format = 1\n{HOSTS}maintenance = true\n")
 
-    assert [host["maintenance"] for host in fleet(scene)["hosts"]] == [False, True]
+    assert [host["maintenance"] for host in hosts(scene)] == [False, True]
 
 
 def test_free_memory_and_disk_exclude_the_hosts_reserves(scene):
@@ -160,7 +118,7 @@ def test_free_memory_and_disk_exclude_the_hosts_reserves(scene):
         },
         HV02: {"AvailableMemory": 100, "MemoryReserveMB": 256},
     }
-    first, second = fleet(scene)["hosts"]
+    first, second = hosts(scene)
 
     assert first["free_memory_mb"] == 8000
     assert first["volumes"] == [{"name": "C:", "free_mb": 0}, {"name": "D:", "free_mb": 8500}]
@@ -171,21 +129,21 @@ def test_a_volume_mounted_as_a_folder_keeps_its_path(scene):
     path = "C:\\ClusterStorage\\Volume1"
     scene.server.quirks.room[HV01] = {"DiskVolumes": [volume(path, 9)]}
 
-    assert fleet(scene)["hosts"][0]["volumes"] == [{"name": path, "free_mb": 9}]
+    assert hosts(scene)[0]["volumes"] == [{"name": path, "free_mb": 9}]
 
 
 def test_unknown_memory_and_disk_of_a_host_are_null_and_not_zero(scene):
     some = [volume("C:\\", 10), volume("D:\\", None)]
     scene.server.quirks.room = {HV01: {}, HV02: {"DiskVolumes": some}}
 
-    for host in fleet(scene)["hosts"]:
+    for host in hosts(scene):
         assert (host["free_memory_mb"], host["volumes"]) == (None, None)
 
 
 def test_blocks_of_a_vm_are_reported_in_our_words(scene):
     words = ["ha", "pass_through", "shared_disk", "fibre_channel", "replica"]
     scene.play(f'format = 1\n{HOSTS}[[vm]]\nname = "big"\nhost = "hv01"\nblocks = {words}\n')
-    (found,) = fleet(scene)["vms"]
+    (found,) = vms(scene)
 
     assert found["blocks"] == words
     assert found["replica"] is True
@@ -194,14 +152,14 @@ def test_blocks_of_a_vm_are_reported_in_our_words(scene):
 @pytest.mark.parametrize("word", ["ha", "pass_through", "shared_disk", "fibre_channel", "replica"])
 def test_each_block_is_read_from_its_own_property_of_the_vm(scene, word):
     scene.play(f'format = 1\n{HOSTS}[[vm]]\nname = "big"\nhost = "hv01"\nblocks = ["{word}"]\n')
-    (found,) = fleet(scene)["vms"]
+    (found,) = vms(scene)
 
     assert found["blocks"] == [word]
 
 
 def test_a_vm_in_the_library_is_reported_as_stored(scene):
     scene.play(f'format = 1\n{HOSTS}[[vm]]\nname = "old"\nhost = "hv01"\nstatus = "Stored"\n')
-    (found,) = fleet(scene)["vms"]
+    (found,) = scene.vmm("Get-VmfSite").data["vms"]
 
     assert (found["stored"], found["status"]) == (True, "Stored")
 
@@ -412,21 +370,21 @@ def test_a_lost_answer_is_unavailable(scene):
 
 
 def test_calls_fail_while_vmm_is_down_and_the_next_call_reconnects(scene):
-    fleet(scene)
+    hosts(scene)
     scene.world.down(scene.clock.now(), "vmm", 60)
-    assert scene.vmm("Get-VmfFleet").error["class"] == "unavailable"
+    assert scene.vmm("Get-VmfSite").error["class"] == "unavailable"
     assert scene.vmm("Get-VmfVersion").error["class"] == "unavailable"
     scene.pass_by(61)
     scene.server.calls.clear()
 
-    assert len(fleet(scene)["hosts"]) == 2
+    assert len(hosts(scene)) == 2
     assert len(scene.calls("Get-SCVMMServer")) == 1
 
 
 def test_the_connection_to_vmm_is_reused(scene):
-    fleet(scene)
+    hosts(scene)
     scene.server.calls.clear()
-    fleet(scene)
+    hosts(scene)
 
     assert scene.calls("Get-SCVMMServer") == []
 
@@ -564,16 +522,15 @@ def test_a_pin_with_a_missing_field_is_refused_before_the_move(scene):
     assert scene.calls("Move-SCVirtualMachine") == []
 
 
-# --- repairing, dismissing, stopping ---------------------------------------------------------
+# --- repairing, re-reading, stopping -----------------------------------------------------------
 
 
 def repair(scene: Scene, **one: object):
     nic = scene.world.state.vms[DB01].nics[0]
     plain = {"id": nic.id, "mac": nic.mac, "network": None, "switch": None, "vlan": None}
     plain |= {"subnet": None, "classification": None, "port_acl": None}
-    return scene.vmm(
-        "Repair-VmfNetwork", VmId=DB01, HostName=HV01, Adapters=json.dumps([{**plain, **one}])
-    )
+    wanted = {"VmId": DB01, "HostName": HV01, "Adapters": json.dumps([{**plain, **one}])}
+    return scene.vmm("Repair-VmfModel", **wanted, NotAfter=scene.at(60))
 
 
 def lose_connections(scene: Scene) -> None:
@@ -662,58 +619,22 @@ def test_an_unknown_network_is_refused_by_name(scene):
     assert "VM-Net-99" in error["message"]
 
 
-def test_a_failed_job_is_dismissed_and_the_vm_is_re_read(scene):
-    scene.world.power(scene.clock.now(), "web01", "MigrationFailed")
-    assert scene.vmm("Clear-VmfFailedJob", VmId=WEB01).data == {}
-
-    assert vm(scene)["status"] == "Running"
-    bound = scene.calls("Repair-SCVirtualMachine")[0].bound
-    assert (bound["Dismiss"], bound["Force"]) == (True, True)
-    assert scene.server.calls[-1].cmdlet != "Repair-SCVirtualMachine"
+def reread(scene: Scene):
+    return scene.vmm("Start-VmfReread", What="vm", Name=WEB01, NotAfter=scene.at(60))
 
 
-def test_dismissing_a_vm_without_a_failed_job_only_re_reads_the_vm(scene):
-    assert scene.vmm("Clear-VmfFailedJob", VmId=WEB01).data == {}
-    assert scene.calls("Repair-SCVirtualMachine") == []
-    assert len(scene.calls("Read-SCVirtualMachine")) == 1
-
-
-def test_refreshing_a_vm_clears_an_outdated_status(scene):
+def test_re_reading_a_vm_clears_an_outdated_status(scene):
     scene.world.power(scene.clock.now(), "web01", "IncompleteVMConfig")
-    scene.vmm("Update-VmfVm", VmId=WEB01)
+    reread(scene)
 
-    assert vm(scene)["status"] == "Running"
+    assert vms(scene)[0]["status"] == "Running"
 
 
-@pytest.mark.parametrize("function", ["Update-VmfVm", "Clear-VmfFailedJob"])
-def test_refresh_and_dismiss_of_a_migrating_vm_are_refused_as_locked(scene, function):
+def test_a_reread_of_a_migrating_vm_is_refused_as_locked(scene):
     scene.start()
-    error = scene.vmm(function, VmId=WEB01).error
+    error = reread(scene).error
 
     assert (error["class"], error["code"]) == ("locked", "2606")
-
-
-@pytest.mark.parametrize("function", ["Update-VmfVm", "Clear-VmfFailedJob"])
-def test_an_unknown_vm_is_refused_as_not_found(scene, function):
-    error = scene.vmm(function, VmId="44444444-DDDD-4DDD-8DDD-000000000004").error
-
-    assert (error["class"], error["code"]) == ("refused", "not_found")
-
-
-def test_stopping_a_job_twice_is_no_error(scene):
-    job = scene.start().data["job"]
-    assert scene.vmm("Stop-VmfJob", JobId=job).data == {}
-    assert scene.world.state.open == []
-    assert scene.vmm("Stop-VmfJob", JobId=job).data == {}
-
-    assert len(scene.calls("Stop-SCJob")) == 1
-
-
-def test_stopping_an_unknown_job_is_no_error_but_an_invalid_id_is(scene):
-    gone = "55555555-EEEE-4EEE-8EEE-000000000005"
-
-    assert scene.vmm("Stop-VmfJob", JobId=gone).data == {}
-    assert scene.vmm("Stop-VmfJob", JobId="the last one").error["code"] == "contract"
 
 
 def test_a_lost_connection_is_not_taken_for_an_unknown_job(scene):
@@ -721,11 +642,12 @@ def test_a_lost_connection_is_not_taken_for_an_unknown_job(scene):
     problem = {"kind": "lost", "id": "ConnectionLost", "text": "The connection was lost."}
     scene.server.quirks.errors["Get-SCJob"] = problem
 
-    assert scene.vmm("Stop-VmfJob", JobId=job).error["class"] == "unavailable"
+    reply = scene.vmm("Stop-VmfMove", JobId=job, NotAfter=scene.at(60))
+    assert reply.error["class"] == "unavailable"
 
 
 def test_vmm_functions_run_only_on_the_vmm_server(scene):
-    fleet(scene)
+    hosts(scene)
     scene.start()
 
     assert {call.shell for call in scene.server.calls} == {VMM}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from engine.errors import VmmLocked, VmmRefused
+from engine.errors import VmmRefused
 from engine.model import Adapter, AdapterRepair, Job, MoveOrder, Network, Repair
 from engine.sim import capacity, judge, lies, migrations, network, views
 from engine.sim.migrations import reach, unlocked, unlocked_vm
@@ -39,9 +39,10 @@ class Reread:
 
     id: str
     cmdlet: str
+    object: str
     begins: float
     ends: float
-    read: Callable[[float], None]
+    read: Callable[[float], object]
     ended: bool = False
     error: str = ""
 
@@ -106,11 +107,11 @@ def _room(desk: Desk, host: HostState, now: float) -> Row:
     """Memory and disks as VMM shows them, including its own reserves."""
     if host.name in desk.quirks.room:
         return desk.quirks.room[host.name]
+    state = desk.world.state
     row: Row = {"MemoryReserveMB": 256, "DiskSpaceReserveMB": 100}
-    row["AvailableMemory"] = capacity.free_memory_mb(desk.world.state, host) + 256
-    volumes = capacity.volumes(desk.world.state, host)
-    shown = [volume(f"{one.name}\\", one.free_mb + 100) for one in volumes]
-    return {**row, "DiskVolumes": shown}
+    row["AvailableMemory"] = capacity.free_memory_mb(state, host) + 256
+    volumes = [(one.name, one.free_mb + 100) for one in capacity.volumes(state, host)]
+    return {**row, "DiskVolumes": [volume(f"{name}\\", free) for name, free in volumes]}
 
 
 def volume(name: str, free_mb: int | None) -> Row:
@@ -122,27 +123,17 @@ def volume(name: str, free_mb: int | None) -> Row:
 
 
 def _read_host(desk: Desk, now: float, bound: Row) -> Answer:
-    """Re-read a host. In a job of its own, VMM reads nothing of its VMs."""
+    """Re-read the properties of a host, in a job of its own. VMM reads nothing of its VMs."""
+    assert bound["RunAsynchronously"]
     host = _host_of(desk.world.state, bound["VMHost"])
     unlocked(desk.world.state, now, host.name)
-    if "RunAsynchronously" in bound:
 
-        def read(then: float) -> None:
-            reach(desk.world.state, then, host.name)
-            host.refreshed_at = then
+    def read(then: float) -> None:
+        reach(desk.world.state, then, host.name)
+        host.refreshed_at = then
 
-        return _objects([_host(host, now)], _reread(desk, now, "Read-SCVMHost", read))
-    reach(desk.world.state, now, host.name)
-    host.refreshed_at = now
-    _refresh_vms(desk.world.state, host, now)
-    return _objects([_host(host, now)])
-
-
-def _refresh_vms(state: State, host: HostState, now: float) -> None:
-    """Re-read the VMs on a host, and those that VMM believes to be there, but none in flight."""
-    for vm in list(state.vms.values()):
-        if views.is_about(vm, host.name) and not state.migration_of(vm.id):
-            views.reread(state, vm, now)
+    job = _reread(desk, now, "Read-SCVMHost", bound["VMHost"], read)
+    return _objects([_host(host, now)], job)
 
 
 def _host_of(state: State, key: str) -> HostState:
@@ -196,62 +187,57 @@ def _vm_of(state: State, key: str) -> VmState:
 
 
 def _read_vms(desk: Desk, now: float, bound: Row) -> Answer:
-    """Re-read one VM, or the VMs of a host."""
-    if "VM" in bound and "RunAsynchronously" not in bound:
-        return _read_vm(desk, now, bound)
+    """Re-read one VM, or the VMs of a host in a job of its own."""
     state = desk.world.state
+    cmdlet = "Read-SCVirtualMachine"
     if "VM" in bound:
         vm = _vm_of(state, bound["VM"])
-        unlocked(state, now, *vm.hosts)
-        if state.migration_of(vm.id):
-            raise VmmLocked(f"'{vm.name}' is locked by another job", code="2606")
-        job = _reread(desk, now, "Read-SCVirtualMachine", lambda then: _read_now(desk, then, bound))
+        if "RunAsynchronously" not in bound:
+            return _read_vm(state, now, vm)
+        unlocked_vm(state, now, vm)
+        job = _reread(desk, now, cmdlet, bound["VM"], lambda then: _read_vm(state, then, vm))
         return _objects([_vm(state, vm, now)], job)
+    assert bound["RunAsynchronously"]
     host = _host_of(state, bound["VMHost"])
     unlocked(state, now, host.name)
 
     def read(then: float) -> None:
         reach(state, then, host.name)
-        _refresh_vms(state, host, then)
+        for vm in list(state.vms.values()):
+            if views.is_about(vm, host.name) and state.migration_of(vm.id) is None:
+                views.reread(state, vm, then)
 
-    return _objects([], _reread(desk, now, "Read-SCVirtualMachine", read))
+    return _objects([], _reread(desk, now, cmdlet, bound["VMHost"], read))
 
 
-def _reread(desk: Desk, now: float, cmdlet: str, read: Callable[[float], None]) -> Row | None:
-    """Begin a job in which VMM re-reads something."""
+def _reread(
+    desk: Desk, now: float, cmdlet: str, object: str, read: Callable[[float], object]
+) -> Row | None:
+    """Begin a job in which VMM re-reads an object."""
     key = object_id("reread", f"{len(desk.rereads)} {now}")
-    job = Reread(key, cmdlet, now, now + desk.quirks.reread_seconds, read)
+    job = Reread(key, cmdlet, object, now, now + desk.quirks.reread_seconds, read)
     desk.rereads.append(job)
     desk.settle(now)
-    return _reread_job(job) if desk.quirks.job_variable else None
+    return _reread_job(desk, job) if desk.quirks.job_variable else None
 
 
-def _read_now(desk: Desk, now: float, bound: Row) -> None:
-    _read_vm(desk, now, bound)
-
-
-def _read_vm(desk: Desk, now: float, bound: Row) -> Answer:
-    vm = _vm_of(desk.world.state, bound["VM"])
+def _read_vm(state: State, now: float, vm: VmState) -> Answer:
     if vm.deleted:
-        views.reread(desk.world.state, vm, now)
+        views.reread(state, vm, now)
         return _objects([])
-    _unlock(desk.world.state, now, vm)
-    views.refresh_vm(desk.world.state, now, vm)
-    return _objects([_vm(desk.world.state, vm, now)])
-
-
-def _unlock(state: State, now: float, vm: VmState) -> None:
-    """Raise ``VmmError`` if a host of the VM does not answer, or a job locks the VM."""
     reach(state, now, *vm.hosts)
     unlocked_vm(state, now, vm)
+    views.refresh_vm(state, now, vm)
+    return _objects([_vm(state, vm, now)])
 
 
 def _repair_vm(desk: Desk, now: float, bound: Row) -> Answer:
-    vm = _vm_of(desk.world.state, bound["VM"])
+    """Drop the failed job. VMM then derives the status of the VM anew, without a re-read."""
+    state = desk.world.state
+    vm = _vm_of(state, bound["VM"])
     if not bound.get("Dismiss"):
         raise VmmRefused("Only -Dismiss is known here")
-    state = desk.world.state
-    _unlock(state, now, vm)
+    unlocked_vm(state, now, vm)
     judge.changed(state, now, vm, vm.vmm_host or "")
     vm.overlay, vm.status_due = None, now
     views.catch_up(state, vm, now)
@@ -296,20 +282,20 @@ def _pinned(desk: Desk, nic: Adapter, change: Row) -> Adapter:
 
 
 def _jobs(desk: Desk, now: float, bound: Row) -> Answer:
-    wanted = bound.get("ID") or bound.get("Job")
     state = desk.world.state
-    moving = views.shown_jobs(state, frozenset([wanted] if wanted else []), now)
-    jobs = [views.job_of(one, now) for one in moving]
-    if not wanted:
-        judge.listed(state, now)
+    wanted = bound.get("ID") or bound.get("Job")
+    shown = views.shown_jobs(state, frozenset([wanted] if wanted else []), now)
+    jobs = [views.job_of(migration, now) for migration in shown]
     if wanted:
-        rereads = [_reread_job(job) for job in desk.rereads if job.id == wanted]
+        rereads = [_reread_job(desk, job) for job in desk.rereads if job.id == wanted]
         return _objects([*rereads, *(_job(desk, job) for job in jobs if job.id == wanted)])
-    rereads = [_reread_job(job) for job in desk.rereads if not job.ended]
+    judge.listed(state, now)
+    rereads = [_reread_job(desk, job) for job in desk.rereads if not job.ended]
     return _objects([*rereads, *(_job(desk, job) for job in jobs if job.state == "running")])
 
 
-def _reread_job(job: Reread) -> Row:
+def _reread_job(desk: Desk, job: Reread) -> Row:
+    skew = desk.world.state.skew
     status = "Running" if not job.ended else "Failed" if job.error else "Completed"
     return {
         "type": SC + "Task",
@@ -319,9 +305,9 @@ def _reread_job(job: Reread) -> Row:
         "Status": status,
         "ProgressValue": 100 if job.ended else 50,
         "ErrorInfo": _error(job.error),
-        "StartTime": iso(job.begins),
-        **({"EndTime": iso(job.ends)} if job.ended else {}),
-        "ResultObjectID": object_id("reread object", job.id),
+        "StartTime": iso(job.begins + skew),
+        **({"EndTime": iso(job.ends + skew)} if job.ended else {}),
+        "ResultObjectID": job.object,
         "IsCompleted": job.ended,
         "IsStoppable": not job.ended,
     }
@@ -452,15 +438,12 @@ def _set_adapter(desk: Desk, now: float, bound: Row) -> Answer:
         classification=wanted.classification,
         port_acl=wanted.port_acl,
     )
-    repair, before = Repair(vm.vmm_host or "", (one,)), list(vm.nics)
-    _unlock(state, now, vm)
+    repair = Repair(vm.vmm_host or "", (one,))
+    reach(state, now, repair.host)
+    unlocked_vm(state, now, vm)
     judge.changed(state, now, vm, repair.host)
-    try:
-        network.repair_ports(state, vm, repair)
-        network.repair_models(state, vm, repair)
-    except VmmRefused:
-        vm.nics = before
-        raise
+    network.repair_ports(state, vm, repair)
+    network.repair_models(state, vm, repair)
     return _objects([])
 
 

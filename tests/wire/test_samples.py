@@ -17,7 +17,6 @@ SAMPLES = Path(__file__).resolve().parents[1] / "powershell" / "json"
 
 SHAPES = {
     "vmm.version": answers.Version,
-    "vmm.fleet": answers.FleetAnswer,
     "vmm.network": answers.ModelAnswer,
     "vmm.started": answers.Started,
     "vmm.started_cold": answers.Started,
@@ -44,7 +43,7 @@ ERRORS = {
     "host.refused": VmmRefused,
     "host.moving": VmmStale,
 }
-EMPTY = ("vmm.done", "vmm.model_done", "host.done", "host.port_done")
+EMPTY = ("vmm.done", "vmm.model_done", "host.port_done")
 
 
 def sample(name: str) -> str:

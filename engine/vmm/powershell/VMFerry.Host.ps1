@@ -340,15 +340,17 @@ function ConvertTo-VmfAny {
     $text
 }
 
-function Add-VmfHostNetwork {
+function Add-VmfHostPort {
     <#
     .SYNOPSIS
-    Restore the port settings of a VM's adapters.
+    Restore the port settings of a VM's adapters, if the VM is as the caller saw it.
     .DESCRIPTION
     ACLs of both kinds, trunk, isolation, spoofing, guards and, if requested, switch and access VLAN.
     Idempotent: existing settings are left alone. A rule with the same direction and weight (classic:
-    direction and address) but another body is never overwritten: the call is refused, and what was
-    restored before stays. Nothing is turned off.
+    direction and address) but another body is never overwritten: the call is refused. Nothing is turned off.
+    The VM must be on this host and not be migrating, and NotAfter must not have passed on this host's clock.
+    Otherwise the class is stale. All of this is checked again at each adapter. What was restored before an
+    error stays.
     .OUTPUTS
     One JSON text; data is {}.
     #>
@@ -360,42 +362,6 @@ function Add-VmfHostNetwork {
         # JSON text: [{id, mac, acls, classic_acls, vlan, trunk, native_vlan, switch, isolation, spoofing,
         # guards}]; null and empty change nothing, VLAN 0 is untagged. An adapter is found by id, else by its
         # MAC if that is unique and not zero.
-        [Parameter(Mandatory = $true)] [string] $Adapters
-    )
-    try {
-        $wanted = ConvertFrom-Json -InputObject $Adapters
-        $vms = @(Find-VmfHostVm -VmIds @($VmId))
-        if ($vms.Count -eq 0) {
-            throw (New-VmfError -Class 'refused' -Code 'not_found' -Message "This host has no virtual machine $VmId")
-        }
-        $vm = $vms[0]
-        $there = @(foreach ($one in (Hyper-V\Get-VMNetworkAdapter -VM $vm)) { $one })
-        foreach ($repair in $wanted) {
-            $adapter = Find-VmfAdapter -Adapters $there -IdProperty 'Id' -Wanted $repair -VmName $vm.Name
-            Repair-VmfPort -Adapter $adapter -Repair $repair
-        }
-        ConvertTo-VmfReply -Data ([ordered]@{})
-    }
-    catch { ConvertTo-VmfFailure -ErrorRecord $_ }
-}
-
-function Add-VmfHostPort {
-    <#
-    .SYNOPSIS
-    Restore the port settings of a VM's adapters, if the VM is as the caller saw it.
-    .DESCRIPTION
-    As Add-VmfHostNetwork. The VM must be on this host and not be migrating, and NotAfter must not have
-    passed on this host's clock. Otherwise the class is stale. All of this is checked again at each adapter;
-    what was restored before stays.
-    .OUTPUTS
-    One JSON text; data is {}.
-    #>
-    [CmdletBinding()]
-    [OutputType([string])]
-    param(
-        # The Hyper-V id of the VM.
-        [Parameter(Mandatory = $true)] [string] $VmId,
-        # JSON text, as for Add-VmfHostNetwork.
         [Parameter(Mandatory = $true)] [string] $Adapters,
         # ISO 8601: the end of validity of the caller's decision.
         [Parameter(Mandatory = $true)] [string] $NotAfter

@@ -7,8 +7,7 @@
     Description       = 'Functions of VMFerry for a Hyper-V host. Each returns one JSON text.'
     PowerShellVersion = '5.1'
     FunctionsToExport = @(
-        'Add-VmfHostNetwork', 'Add-VmfHostPort', 'Get-VmfHostNetwork', 'Get-VmfHostState', 'Get-VmfPulse'
-        'Test-VmfRights'
+        'Add-VmfHostPort', 'Get-VmfHostNetwork', 'Get-VmfHostState', 'Get-VmfPulse', 'Test-VmfRights'
     )
     CmdletsToExport   = @()
     VariablesToExport = @()

@@ -118,20 +118,9 @@ function Select-VmfVm {
     }
 }
 
-# The VM with this Hyper-V id. None or several are refused.
-function Find-VmfOnlyVm {
-    param($Server, [string] $VmId)
-    $found = @(Find-VmfVm -Server $Server -VmId $VmId)
-    if ($found.Count -eq 1) { return $found[0] }
-    if ($found.Count -eq 0) {
-        throw (New-VmfError -Class 'refused' -Code 'not_found' -Message "VMM knows no virtual machine $VmId")
-    }
-    $places = (@(foreach ($vm in $found) { [string] $vm.HostName }) -join ' and ')
-    throw (New-VmfError -Class 'refused' -Code 'ambiguous' -Message "VMM shows $VmId on $places")
-}
 #endregion
 
-#region The whole fleet
+#region Version
 function Get-VmfVersion {
     <#
     .SYNOPSIS
@@ -158,47 +147,9 @@ function Get-VmfVersion {
     catch { ConvertTo-VmfServerFailure -ErrorRecord $_ }
 }
 
-function Get-VmfFleet {
-    <#
-    .SYNOPSIS
-    Read everything at once: hosts, VMs, migration jobs and the server's time.
-    .DESCRIPTION
-    Changes nothing. Jobs are read before VMs, so that an ended job never comes with an older state of
-    its VM. server_time is the time before everything else is read.
-    .OUTPUTS
-    One JSON text; data is {server_time, hosts, vms, jobs}.
-    #>
-    [CmdletBinding()]
-    [OutputType([string])]
-    param(
-        # Ids of jobs to include even if they have ended.
-        [AllowNull()] [AllowEmptyCollection()] [AllowEmptyString()] [string[]] $Jobs = @(),
-        # The VMM server, as this machine reaches it.
-        [string] $VmmServer = 'localhost',
-        # Its command port.
-        [int] $Port = 8100
-    )
-    try {
-        $server = Connect-VmfServer -VmmServer $VmmServer -Port $Port
-        $time = ConvertTo-VmfTime -Date (Get-Date)
-        $hostRows = [object[]]@(foreach ($vmHost in (Get-SCVMHost -VMMServer $server)) {
-                ConvertTo-VmfHost -VmHost $vmHost
-            })
-        $jobRows = @(Get-VmfMoveJob -Server $server -Ids $Jobs)
-        $byObject = @{}
-        $vmRows = [object[]]@(foreach ($vm in (Get-VmfVmList -Server $server)) {
-                $byObject[[string] $vm.ID] = @((Get-VmfVmId -Vm $vm), (ConvertTo-VmfText -Value $vm.HostName))
-                ConvertTo-VmfVm -Vm $vm
-            })
-        $names = @(foreach ($row in $hostRows) { $row['name'] })
-        foreach ($row in $jobRows) { Complete-VmfJob -Row $row -ByObject $byObject -HostNames $names }
-        ConvertTo-VmfReply -Data ([ordered]@{
-                server_time = $time; hosts = $hostRows; vms = $vmRows; jobs = [object[]] $jobRows
-            })
-    }
-    catch { ConvertTo-VmfServerFailure -ErrorRecord $_ }
-}
+#endregion
 
+#region Hosts, VMs and jobs as rows
 # One host as VMM knows it.
 function ConvertTo-VmfHost {
     param($VmHost)
@@ -284,23 +235,6 @@ function ConvertTo-VmfVm {
     }
 }
 
-# The running migration jobs, and the jobs with these ids that VMM still knows.
-function Get-VmfMoveJob {
-    param($Server, [string[]] $Ids)
-    $seen = @{}
-    foreach ($job in (Get-SCJob -VMMServer $Server -Running)) {
-        if (-not (Test-VmfMove -Job $job)) { continue }
-        $seen[[string] $job.ID] = $true
-        ConvertTo-VmfJob -Job $job
-    }
-    foreach ($id in $Ids) {
-        $guid = [guid]::Empty
-        if (-not [guid]::TryParse($id, [ref] $guid) -or $seen.ContainsKey([string] $guid)) { continue }
-        $seen[[string] $guid] = $true
-        foreach ($job in (Find-VmfJob -Server $Server -Id $guid)) { ConvertTo-VmfJob -Job $job }
-    }
-}
-
 # The job with this id, or nothing if VMM does not know it.
 function Find-VmfJob {
     param($Server, [guid] $Id)
@@ -308,7 +242,7 @@ function Find-VmfJob {
     catch { if (-not (Test-VmfRefusal -ErrorRecord $_)) { throw } }
 }
 
-# One job. vm_id is VMM's own id of the VM; Complete-VmfJob replaces it.
+# One job. vm_id is VMM's own id of the VM; Get-VmfJobs replaces it.
 function ConvertTo-VmfJob {
     param($Job)
     $state = Get-VmfJobState -Job $Job
@@ -354,20 +288,13 @@ function Get-VmfJobState {
     'running'
 }
 
-# Add the Hyper-V id of the VM and full host names to a job.
+# Add full host names to a job.
 # VMM fills Source and Target late, and not in every version. The job's name contains both hosts in
-# that order. While the job runs, its VM is on the source.
+# that order.
 function Complete-VmfJob {
-    param([System.Collections.IDictionary] $Row, [hashtable] $ByObject, [string[]] $HostNames)
+    param([System.Collections.IDictionary] $Row, [string[]] $HostNames)
     $title = [string] $Row['name']
     $Row.Remove('name')
-    $place = $null
-    $object = [string] $Row['vm_id']
-    $Row['vm_id'] = ConvertTo-VmfId -Id $object
-    if ($ByObject.ContainsKey($object)) {
-        $Row['vm_id'] = $ByObject[$object][0]
-        $place = $ByObject[$object][1]
-    }
     foreach ($end in @('source', 'target')) { $Row[$end] = Resolve-VmfHostName -Word $Row[$end] -HostNames $HostNames }
     if ($null -eq $Row['source'] -and $null -eq $Row['target']) {
         $named = @(foreach ($one in $HostNames) {
@@ -380,7 +307,6 @@ function Complete-VmfJob {
             $Row['target'] = $second.Name
         }
     }
-    if ($null -eq $Row['source'] -and $Row['state'] -eq 'running') { $Row['source'] = $place }
 }
 
 # The full name of the host with this full or short name, or null.
@@ -423,9 +349,8 @@ function Get-VmfJobs {
         $others = @(foreach ($job in $list['jobs']) { if (-not (Test-VmfMove -Job $job)) { ConvertTo-VmfOtherJob -Job $job } })
         $names = @(Get-VmfHostNameList -Server $server -Rows $moves)
         foreach ($row in $moves) {
-            $object = [string] $row['vm_id']
-            $known = @{ $object = @((Resolve-VmfVmId -Server $server -ObjectId $object), $null) }
-            Complete-VmfJob -Row $row -ByObject $known -HostNames $names
+            $row['vm_id'] = Resolve-VmfVmId -Server $server -ObjectId ([string] $row['vm_id'])
+            Complete-VmfJob -Row $row -HostNames $names
         }
         $rows = [object[]]@($moves + $others)
         ConvertTo-VmfReply -Data ([ordered]@{ server_time = $time; jobs = $rows; unknown = [object[]] $list['unknown'] })
@@ -713,46 +638,6 @@ function Add-VmfModelChange {
     }
 }
 
-function Repair-VmfNetwork {
-    <#
-    .SYNOPSIS
-    Restore the settings of a VM's adapters that VMM models. Idempotent.
-    .DESCRIPTION
-    VMM re-reads the VM first. If the VM is not on the named host, the call is refused: settings lost on
-    one host must not be restored on another.
-    .OUTPUTS
-    One JSON text; data is {}.
-    #>
-    [CmdletBinding()]
-    [OutputType([string])]
-    param(
-        # The Hyper-V id of the VM.
-        [Parameter(Mandatory = $true)] [string] $VmId,
-        # The full name of the host where the VM must be.
-        [Parameter(Mandatory = $true)] [string] $HostName,
-        # JSON text: [{id, mac, network, subnet, switch, vlan, classification, port_acl}]; null changes
-        # nothing, VLAN 0 is untagged. An adapter is found by id, else by its MAC if unique and not zero.
-        [Parameter(Mandatory = $true)] [string] $Adapters,
-        # The VMM server, as this machine reaches it.
-        [string] $VmmServer = 'localhost',
-        # Its command port.
-        [int] $Port = 8100
-    )
-    try {
-        $wanted = ConvertFrom-Json -InputObject $Adapters
-        $server = Connect-VmfServer -VmmServer $VmmServer -Port $Port
-        $null = Read-SCVirtualMachine -VM (Find-VmfOnlyVm -Server $server -VmId $VmId)
-        $vm = Find-VmfOnlyVm -Server $server -VmId $VmId
-        if ([string] $vm.HostName -ne $HostName) {
-            $place = Get-VmfShortName -Name $HostName
-            throw (New-VmfError -Class 'refused' -Code 'elsewhere' -Message "'$($vm.Name)' is not on $place")
-        }
-        Set-VmfModel -Server $server -Vm $vm -Wanted $wanted
-        ConvertTo-VmfReply -Data ([ordered]@{})
-    }
-    catch { ConvertTo-VmfServerFailure -ErrorRecord $_ }
-}
-
 function Repair-VmfModel {
     <#
     .SYNOPSIS
@@ -797,7 +682,7 @@ function Repair-VmfModel {
     catch { ConvertTo-VmfServerFailure -ErrorRecord $_ }
 }
 
-# Restore these adapters in VMM, each before NotAfter if that is given.
+# Restore these adapters in VMM, each before NotAfter.
 function Set-VmfModel {
     param($Server, $Vm, $Wanted, [string] $NotAfter)
     $there = @(foreach ($one in (Get-SCVirtualNetworkAdapter -VMMServer $Server -VM $Vm)) { $one })
@@ -805,7 +690,7 @@ function Set-VmfModel {
         $adapter = Find-VmfAdapter -Adapters $there -IdProperty 'DeviceID' -Wanted $repair -VmName $Vm.Name
         $change = Get-VmfRepairChange -Server $Server -Adapter $adapter -Repair $repair
         if ($change.Count -eq 0) { continue }
-        if ($NotAfter) { Assert-VmfInTime -Name $Vm.Name -NotAfter $NotAfter }
+        Assert-VmfInTime -Name $Vm.Name -NotAfter $NotAfter
         $null = Set-SCVirtualNetworkAdapter -VirtualNetworkAdapter $adapter @change
     }
 }
@@ -1021,40 +906,6 @@ function Find-VmfLatestMove {
 #endregion
 
 #region After a failure
-function Clear-VmfFailedJob {
-    <#
-    .SYNOPSIS
-    Drop VMM's failed job on a VM, then make VMM re-read the VM. Idempotent.
-    .OUTPUTS
-    One JSON text; data is {}.
-    #>
-    [CmdletBinding()]
-    [OutputType([string])]
-    param(
-        # The Hyper-V id of the VM.
-        [Parameter(Mandatory = $true)] [string] $VmId,
-        # The VMM server, as this machine reaches it.
-        [string] $VmmServer = 'localhost',
-        # Its command port.
-        [int] $Port = 8100
-    )
-    try {
-        $server = Connect-VmfServer -VmmServer $VmmServer -Port $Port
-        $vm = Find-VmfOnlyVm -Server $server -VmId $VmId
-        if ([string] $vm.Status -notlike '*Failed') {
-            # VMM refuses to dismiss if no job failed; here that is no error. Refresh before deciding.
-            $null = Read-SCVirtualMachine -VM $vm
-            $vm = Find-VmfOnlyVm -Server $server -VmId $VmId
-        }
-        if ([string] $vm.Status -like '*Failed') {
-            $null = Repair-SCVirtualMachine -VM $vm -Dismiss -Force
-            $null = Read-SCVirtualMachine -VM $vm
-        }
-        ConvertTo-VmfReply -Data ([ordered]@{})
-    }
-    catch { ConvertTo-VmfServerFailure -ErrorRecord $_ }
-}
-
 function Clear-VmfFailure {
     <#
     .SYNOPSIS
@@ -1122,104 +973,49 @@ function Start-VmfReread {
         $server = Connect-VmfServer -VmmServer $VmmServer -Port $Port
         $variable = 'vmfJob' + [guid]::NewGuid().ToString('N')
         $alone = @{ RunAsynchronously = $true; JobVariable = $variable }
-        if ($What -eq 'vm') {
-            $found = @(Find-VmfVm -Server $server -VmId $Name)
-            if ($found.Count -eq 0) { $null = Find-VmfOnlyVm -Server $server -VmId $Name }
-            Assert-VmfInTime -Name $found[0].Name -NotAfter $NotAfter
-            foreach ($vm in $found) { $null = Read-SCVirtualMachine -VM $vm @alone }
+        if ($What -eq 'vm') { $objects = @(Find-VmfVmAnywhere -Server $server -VmId $Name) }
+        else { $objects = @(Find-VmfHost -Server $server -Name $Name) }
+        $cmdlet = 'Read-SCVirtualMachine'
+        if ($What -eq 'host') { $cmdlet = 'Read-SCVMHost' }
+        Assert-VmfInTime -Name $objects[0].Name -NotAfter $NotAfter
+        $since = (Get-Date).ToUniversalTime()
+        foreach ($object in $objects) {
+            if ($What -eq 'vm') { $null = Read-SCVirtualMachine -VM $object @alone }
+            if ($What -eq 'vms') { $null = Read-SCVirtualMachine -VMHost $object @alone }
+            if ($What -eq 'host') { $null = Read-SCVMHost -VMHost $object @alone }
         }
-        else {
-            $vmHost = Find-VmfHost -Server $server -Name $Name
-            Assert-VmfInTime -Name $Name -NotAfter $NotAfter
-            if ($What -eq 'vms') { $null = Read-SCVirtualMachine -VMHost $vmHost @alone }
-            else { $null = Read-SCVMHost -VMHost $vmHost @alone }
-        }
-        ConvertTo-VmfReply -Data ([ordered]@{ job = Wait-VmfJobVariable -Name $variable })
+        $job = Wait-VmfJobVariable -Name $variable
+        if ($null -eq $job) { $job = Find-VmfLatestReread -Server $server -Object $objects[-1] -Cmdlet $cmdlet -Since $since }
+        ConvertTo-VmfReply -Data ([ordered]@{ job = $job })
     }
     catch { ConvertTo-VmfServerFailure -ErrorRecord $_ }
 }
 
-function Update-VmfHost {
-    <#
-    .SYNOPSIS
-    Make VMM re-read a host, which takes 8 seconds and more. Idempotent.
-    .OUTPUTS
-    One JSON text; data is {}.
-    #>
-    [CmdletBinding()]
-    [OutputType([string])]
-    param(
-        # The full name of the host.
-        [Parameter(Mandatory = $true)] [string] $HostName,
-        # The VMM server, as this machine reaches it.
-        [string] $VmmServer = 'localhost',
-        # Its command port.
-        [int] $Port = 8100
-    )
-    try {
-        $server = Connect-VmfServer -VmmServer $VmmServer -Port $Port
-        $null = Read-SCVMHost -VMHost (Find-VmfHost -Server $server -Name $HostName)
-        ConvertTo-VmfReply -Data ([ordered]@{})
-    }
-    catch { ConvertTo-VmfServerFailure -ErrorRecord $_ }
+# The VMs with this Hyper-V id, usually one. None is refused.
+function Find-VmfVmAnywhere {
+    param($Server, [string] $VmId)
+    $found = @(Find-VmfVm -Server $Server -VmId $VmId)
+    if ($found.Count -gt 0) { return $found }
+    throw (New-VmfError -Class 'refused' -Code 'not_found' -Message "VMM knows no virtual machine $VmId")
 }
 
-function Update-VmfVm {
-    <#
-    .SYNOPSIS
-    Make VMM re-read a VM. Idempotent.
-    .OUTPUTS
-    One JSON text; data is {}.
-    #>
-    [CmdletBinding()]
-    [OutputType([string])]
-    param(
-        # The Hyper-V id of the VM.
-        [Parameter(Mandatory = $true)] [string] $VmId,
-        # The VMM server, as this machine reaches it.
-        [string] $VmmServer = 'localhost',
-        # Its command port.
-        [int] $Port = 8100
-    )
+# The id of the newest running job of this cmdlet on this object that began since a time, else null. One
+# second less: VMM stores times less exactly than the clock. The re-read has already been accepted, so an
+# error here must not look like a refusal.
+function Find-VmfLatestReread {
+    param($Server, $Object, [string] $Cmdlet, [datetime] $Since)
+    $latest = $null
     try {
-        $server = Connect-VmfServer -VmmServer $VmmServer -Port $Port
-        $found = @(Find-VmfVm -Server $server -VmId $VmId)
-        if ($found.Count -eq 0) { $null = Find-VmfOnlyVm -Server $server -VmId $VmId }
-        foreach ($vm in $found) { $null = Read-SCVirtualMachine -VM $vm }
-        ConvertTo-VmfReply -Data ([ordered]@{})
-    }
-    catch { ConvertTo-VmfServerFailure -ErrorRecord $_ }
-}
-
-function Stop-VmfJob {
-    <#
-    .SYNOPSIS
-    Ask VMM to stop a job. Idempotent: an ended or unknown job is no error.
-    .OUTPUTS
-    One JSON text; data is {}.
-    #>
-    [CmdletBinding()]
-    [OutputType([string])]
-    param(
-        # The id of the job.
-        [Parameter(Mandatory = $true)] [string] $JobId,
-        # The VMM server, as this machine reaches it.
-        [string] $VmmServer = 'localhost',
-        # Its command port.
-        [int] $Port = 8100
-    )
-    try {
-        $server = Connect-VmfServer -VmmServer $VmmServer -Port $Port
-        $guid = [guid]::Empty
-        if (-not [guid]::TryParse($JobId, [ref] $guid)) {
-            throw (New-VmfError -Class 'refused' -Code 'contract' -Message "JobId is not a GUID: $JobId")
+        foreach ($job in (Get-SCJob -VMMServer $Server -Running)) {
+            if ([string] $job.CmdletName -ne $Cmdlet) { continue }
+            if (@([string] $job.ResultObjectID, [string] $job.TargetObjectID) -notcontains [string] $Object.ID) { continue }
+            if (([datetime] $job.StartTime).ToUniversalTime() -lt $Since.AddSeconds(-1)) { continue }
+            if ($null -eq $latest -or $job.StartTime -gt $latest.StartTime) { $latest = $job }
         }
-        foreach ($job in (Find-VmfJob -Server $server -Id $guid)) {
-            if (-not $job.IsCompleted) { $null = Stop-SCJob -Job $job }
-        }
-        ConvertTo-VmfReply -Data ([ordered]@{})
     }
-    catch { ConvertTo-VmfServerFailure -ErrorRecord $_ }
+    catch { return $null }
+    if ($null -eq $latest) { return $null }
+    [string] $latest.ID
 }
 
 function Stop-VmfMove {

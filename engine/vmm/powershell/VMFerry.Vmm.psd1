@@ -7,9 +7,8 @@
     Description       = 'Functions of VMFerry for a VMM server. Each returns one JSON text.'
     PowerShellVersion = '5.1'
     FunctionsToExport = @(
-        'Clear-VmfFailedJob', 'Clear-VmfFailure', 'Get-VmfFleet', 'Get-VmfInventory', 'Get-VmfJobs', 'Get-VmfNetwork'
-        'Get-VmfSite', 'Get-VmfVersion', 'Repair-VmfModel', 'Repair-VmfNetwork', 'Start-VmfMove', 'Start-VmfReread'
-        'Stop-VmfJob', 'Stop-VmfMove', 'Update-VmfHost', 'Update-VmfVm'
+        'Clear-VmfFailure', 'Get-VmfInventory', 'Get-VmfJobs', 'Get-VmfNetwork', 'Get-VmfSite', 'Get-VmfVersion'
+        'Repair-VmfModel', 'Start-VmfMove', 'Start-VmfReread', 'Stop-VmfMove'
     )
     CmdletsToExport   = @()
     VariablesToExport = @()
