@@ -314,10 +314,11 @@ class Attempt:
 class MoveOrder:
     """Order to VMM to start one migration, with the conditions that its guard checks.
 
-    The VM must still be on ``source`` with the given ``power``, and the VMM server's clock must
-    not be past ``not_after`` (Unix seconds UTC). ``path`` is the folder on ``destination``;
-    ``None``: the host's default. ``pin`` is the network to bind into the job of a powered-down VM;
-    ``None``: VMM keeps the connections as they are.
+    The VM must still be on ``source`` with the given ``power``, and the VMM server's clock must be
+    between ``not_before`` (``None``: at any time before) and ``not_after`` (Unix seconds UTC): a
+    clock that was set back would make an old order valid again. ``path`` is the folder on
+    ``destination``; ``None``: the host's default. ``pin`` is the network to bind into the job of a
+    powered-down VM; ``None``: VMM keeps the connections as they are.
     """
 
     vm_id: str
@@ -327,6 +328,7 @@ class MoveOrder:
     power: Power
     pin: Network | None
     not_after: float
+    not_before: float | None = None
 
 
 @dataclass(frozen=True)

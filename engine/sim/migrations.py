@@ -111,6 +111,9 @@ def _guard(state: State, now: float, vm: VmState, migration: Migration) -> str:
     if migration.not_after is not None and now + state.skew > migration.not_after:
         late = now + state.skew - migration.not_after
         return f"The call for {vm.name} came {late:.0f} s after its deadline"
+    if migration.not_before is not None and now + state.skew < migration.not_before:
+        early = migration.not_before - now - state.skew
+        return f"The call for {vm.name} came {early:.0f} s before it may take effect"
     running = state.migration_of(vm.id)
     if running is not None and running is not migration:
         return f"A migration of {vm.name} to {short(running.destination)} is already running"

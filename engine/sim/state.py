@@ -151,6 +151,7 @@ class Migration:
     phase: Phase = "waiting"
     kind: Kind = "live"
     not_after: float | None = None
+    not_before: float | None = None
     pin: Network | None = None
     path: str | None = None
     started: float | None = None

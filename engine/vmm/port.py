@@ -39,11 +39,11 @@ class VmmPort(Protocol):
 
         VMM's server checks these conditions after a refresh of the VM: it is on the source with the
         same id and power class (running: live; down: Off, Saved or Paused), no migration of it
-        runs, and ``not_after`` (server's clock) has not passed; else ``VmmStale``. The pin binds
-        every connected adapter (VM network, subnet, switch, access VLAN, port classification; never
-        a trunk) into the job of a powered-down VM. A host without a free slot raises ``VmmBusy``;
-        nothing is queued. Not idempotent: write the attempt first. Raises ``VmmUnavailable`` (it
-        may have started), ``VmmLocked``, ``VmmRefused``.
+        runs, and the server's clock is between ``not_before`` and ``not_after``; else ``VmmStale``.
+        The pin binds every connected adapter (VM network, subnet, switch, access VLAN, port
+        classification; never a trunk) into the job of a powered-down VM. A host without a free slot
+        raises ``VmmBusy``; nothing is queued. Not idempotent: write the attempt first. Raises
+        ``VmmUnavailable`` (it may have started), ``VmmLocked``, ``VmmRefused``.
         """
 
     # --- looks, each on its own: these change nothing and raise ``VmmUnavailable`` ----------------

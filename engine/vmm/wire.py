@@ -41,6 +41,7 @@ class WirePort(Looks):
             if order.pin is None
             else values.rows(map(values.pinned, order.pin.adapters)),
             "NotAfter": values.iso(order.not_after),
+            "NotBefore": None if order.not_before is None else values.iso(order.not_before),
         }
         return self._vmm(answers.Started, "Start-VmfMove", parameters, self.limits.limit_change).job
 

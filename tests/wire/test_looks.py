@@ -1,6 +1,5 @@
 """Looks over the wire, each on its own, and changes that say what they expect."""
 
-import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -21,12 +20,12 @@ from engine.model import (
     Repair,
     Reread,
     Volume,
+    join_halves,
 )
-from engine.vmm import values
 from tests.hangs import HANGS
 from tests.wire.endpoint import Reaction
 from tests.wire.wired import FLEET, HV1, HV2, HV3, Wired
-from tests.wire.world import good
+from tests.wire.world import bad, good
 
 WEB, DB = "web01", "db 01; Stop-Computer $(x)"
 SKEW = 7
@@ -104,8 +103,6 @@ def test_jobs_never_wait_for_other_calls(wired):
 
 
 def test_an_inventory_is_one_host_and_its_vms_as_vmm_knows_them(wired):
-    wired.port.observe()
-    wired.vmm.asked.clear()
     found = wired.port.known(HV2)
     (vm,) = found.vms
 
@@ -246,9 +243,10 @@ def test_ports_are_hyperv_s_half_and_models_are_vmm_s(wired):
 def test_both_halves_together_are_the_network(wired):
     vms = [wired.vm(WEB), wired.vm(DB)]
     ports, models = wired.port.ports(HV1, vms), wired.port.models(vms)
-    merged = {vm: values.merged(ports[vm], models[vm]) for vm in vms}
 
-    assert merged == wired.port.networks(HV1, vms) == wired.sim.networks(HV1, vms)
+    for vm in vms:
+        whole = Network(tuple(wired.world.state.vms[vm].nics))
+        assert join_halves(ports[vm], models[vm]) == whole
 
 
 def test_vms_on_another_host_have_no_ports(wired):
@@ -358,17 +356,19 @@ def test_a_reread_returns_its_job_whose_end_a_look_at_jobs_shows(wired, what, wo
     assert (wired.vmm.asked[0]["What"], wired.vmm.asked[0]["Name"]) == (word, name)
 
 
-def test_a_reread_that_is_late_is_stale_and_of_a_locked_host_locked(wired):
+def test_a_reread_that_is_late_is_stale(wired):
     with pytest.raises(VmmStale):
         wired.port.reread(Reread.VMS, HV1, wired.clock.now())
+
+
+def test_a_reread_of_a_locked_host_is_locked_or_its_job_has_failed(wired):
     wired.world.lock(wired.clock.now(), HV1, 60)
-    with pytest.raises(VmmLocked):
-        wired.port.reread(Reread.HOST, HV1, wired.clock.now() + SKEW + 60)
+    until = wired.clock.now() + SKEW + 60
+    (shown,) = wired.port.jobs([wired.port.reread(Reread.HOST, HV1, until)]).jobs
+    assert shown.state == "failed"
+    assert "(2606)" in shown.error
 
-
-def test_a_repair_is_sent_as_the_older_call_sends_it(wired):
-    wired.port.put_ports(wired.vm(WEB), repair(wired), expected(wired, skew=0))
-    wired.port.repair_network(wired.vm(WEB), repair(wired))
-    first, second = wired.hosts[HV1].asked
-
-    assert json.loads(str(first["Adapters"])) == json.loads(str(second["Adapters"]))
+    ours = wired.vmm.modules["VMFerry.Vmm"]
+    ours["Start-VmfReread"] = lambda asked: bad("locked", f"{HV1} is locked", "2606")
+    with pytest.raises(VmmLocked, match=r"is locked \(2606\)"):
+        wired.port.reread(Reread.HOST, HV1, until)

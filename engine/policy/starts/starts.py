@@ -44,6 +44,8 @@ from engine.policy.verdict import Verdict, View, ended, hold, quote
 from engine.policy.waits import Rules
 
 Ready = tuple[View, AttemptKind]
+_TOLERANCE = 1.0
+"""Seconds by which VMM's clock may have fallen behind since it was last read."""
 
 
 def assign_slots(
@@ -222,6 +224,7 @@ class _Allotment:
             power="down" if is_cold else "running",
             pin=network.pinned(saved.network) if is_cold else None,
             not_after=view.valid_until,
+            not_before=view.now + view.fleet.ahead - _TOLERANCE,
         )
         self.builder.steps.append(Start(view.move, order))
 
