@@ -20,6 +20,7 @@ from engine.language.sentence import Command, Part, join, parts_of, say
 from engine.language.vocabulary import VERBS
 from engine.model import Event, Run, Wait, short
 from engine.views.board import ENDS, STATES, WAITS, Board, Stuck, WaitGroup, counts
+from engine.views.seen import seen_line
 
 STYLES = {
     "Failed": "bold red",
@@ -93,6 +94,7 @@ def board_lines(board: Board, plain_bar: bool = False) -> list[str]:
     lines += _failures(board.failed, board.run.label)
     asked = f"Asked by {board.run.by} {clock_time(board.run.created)}"
     lines.append(f"{asked} · as of {clock_time(board.as_of)}")
+    lines.append(seen_line(board.seen, clock_time))
     return [safe(line) for line in lines if line]
 
 

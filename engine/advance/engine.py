@@ -80,7 +80,7 @@ class Engine:
         vmm: str = "vmm01",
         caller: Caller | None = None,
     ) -> None:
-        self.store, self.port, self.clock, self.vmm = store, port, clock, vmm
+        self.store, self.clock, self.vmm = store, clock, vmm
         self.rules = settings.rules()
         if caller is None:
             caller = AtOnce(port) if isinstance(clock, VirtualClock) else Threads(port)

@@ -16,6 +16,7 @@ from apscheduler.executors.debug import DebugExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from engine.advance.engine import Advanced, Engine
+from engine.advance.watchdog import Watchdog
 from engine.clock import Clock
 from engine.errors import Fenced, StoreBusy, StoreCorrupt, StoreUnwritable, VmmError, VmmUnavailable
 
@@ -76,9 +77,15 @@ class Loop:
         self.engine, self.clock, self.wake, self.tick = engine, clock, wake, tick
         self.bell = Bell(max(0.05, tick / getattr(clock, "speed", 1.0)), wake)
         engine.calls.caller.came = wake.set
-        self.health = ""
+        self._said = ""
+        self.watchdog = Watchdog(engine.store, engine.vmm, clock)
         self.restarts = 0
         self.last: Advanced | None = None
+
+    @property
+    def health(self) -> str:
+        """Sentence about what is wrong, of the last step or of the watchdog; else empty."""
+        return self._said or self.watchdog.says()
 
     def run(self, is_over: Callable[[], bool], stop: threading.Event) -> None:
         """Advance until ``is_over`` or ``stop``. Raises ``Fenced`` if another engine took over."""
@@ -95,6 +102,7 @@ class Loop:
 
     def step(self) -> None:
         """Advance once. An error sets ``health`` and does not end the loop, except ``Fenced``."""
+        self.watchdog.begin()
         try:
             self.last = self.engine.advance()
         except Fenced:
@@ -102,13 +110,14 @@ class Loop:
         except (StoreBusy, StoreUnwritable, StoreCorrupt) as closed:
             # A problem of the file is no bug and needs no traceback. A conflict of rows is a bug.
             log.error("%s", closed)
-            self.health = str(closed)
-            return
+            self._said = str(closed)
         except Exception:
             log.exception("A step of the engine failed. The next step starts from the database.")
-            self.health = "A step of the engine failed; see the log. The engine continues."
-            return
-        self.health = _words(self.last.error)
+            self._said = "A step of the engine failed; see the log. The engine continues."
+        else:
+            self._said = _words(self.last.error)
+        finally:
+            self.watchdog.end()
 
     def _replace_dead_bell(self) -> None:
         if self.bell.is_alive():

@@ -41,8 +41,9 @@ _MARGIN = 5.0
 def limits_of(settings: Settings) -> Mapping[CallKind, float]:
     """Seconds after which the engine stops waiting for a call of each kind."""
     vmm = settings.vmm
+    limits = dict.fromkeys(CallKind, vmm.limit_change)
     # A network is read, and put back, on the host and in VMM, one after the other.
-    limits = dict.fromkeys(CallKind, 2 * vmm.limit_change)
+    limits[CallKind.RESTORE] = 2 * vmm.limit_change
     limits |= dict.fromkeys((CallKind.BASELINE, CallKind.READING), 2 * vmm.limit_read)
     limits |= {CallKind.RIGHTS: vmm.limit_quick, CallKind.STOP: vmm.limit_quick}
     limits |= {CallKind(str(kind)): vmm.limit_read for kind in PartKind}

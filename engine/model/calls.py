@@ -36,6 +36,13 @@ CHANGING = frozenset(
 out: it must not queue behind a start that hangs, and it names a job, not a host."""
 
 
+AT_HOST = frozenset(
+    {CallKind.BASELINE, CallKind.READING, CallKind.RIGHTS, CallKind.RESTORE}
+    | {CallKind.SHOWN, CallKind.PULSE}
+)
+"""Kinds that a host answers, the others VMM. A network is VMM's, too, after the host's."""
+
+
 @dataclass(frozen=True)
 class OpenCall:
     """A call without an answer.
@@ -55,6 +62,11 @@ class OpenCall:
     begun: float
     deadline: float
     not_after: float | None = None
+
+    @property
+    def server(self) -> str:
+        """Name of the host that has to answer; empty: VMM."""
+        return self.hosts[0] if self.kind in AT_HOST and self.hosts else ""
 
     @property
     def changes(self) -> bool:

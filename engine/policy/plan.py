@@ -202,8 +202,9 @@ def _await_call(view: View) -> Verdict | None:
         return None
     if view.now - call.begun < 3 * view.rules.tick:
         return Verdict(due=call.begun + 3 * view.rules.tick)
-    text = say("{} does not answer a call about it", HostName(call.hosts[0]))
-    return replace(hold(view, Wait.HOST_DOWN, text), due=call.deadline)
+    who = HostName(call.server) if call.server else "VMM"
+    held = hold(view, Wait.HOST_DOWN, say("{} does not answer a call about it", who))
+    return replace(held, due=call.deadline)
 
 
 def _wants_renewal(view: View) -> bool:

@@ -24,6 +24,7 @@ from engine.model import (
 from engine.policy.approvals import review
 from engine.policy.runs.ending import BAD
 from engine.policy.starts import estimate
+from engine.views.seen import Seen, seen
 
 #: Words of all doors for the states of runs, the bad ends of moves, and the waits of VMs.
 STATES = {
@@ -91,7 +92,8 @@ class Board:
     """Contents of the status message of a run. Times are Unix seconds UTC.
 
     ``needed_by``: estimated end of the running VMs, by which open questions need an answer.
-    ``progress``: 0.0 to 1.0, by size. ``done_about``: estimated end; ``None``: the run is over."""
+    ``seen``: VMM and the hosts, if one of them is late. ``progress``: 0.0 to 1.0, by size.
+    ``done_about``: estimated end; ``None``: the run is over."""
 
     run: Run
     total: int
@@ -107,6 +109,7 @@ class Board:
     done_about: float | None
     as_of: float
     needs: tuple[Sentence, ...] = ()
+    seen: tuple[Seen, ...] = ()
     unreviewed: tuple[str, ...] = ()
 
 
@@ -132,6 +135,7 @@ def board(record: RunRecord, fleet: Fleet | None, now: float, mb_per_s: float = 
         progress=_progress(moves, fleet),
         done_about=None if run.over else ends(moves, run.destinations, fleet, rate, now),
         as_of=now,
+        seen=seen(run, fleet, now),
     )
 
 

@@ -122,19 +122,6 @@ def pinned(adapter: Adapter) -> Mapping[str, object]:
     return _fields(adapter, *names) | ({"vlan": None} if adapter.trunk else {})
 
 
-def is_vmms(one: AdapterRepair) -> bool:
-    """Tell whether VMM has to restore part of this adapter. Trunks are Hyper-V's alone."""
-    vlan = one.vlan is not None and not one.trunk
-    modelled = one.subnet or one.classification or one.port_acl
-    return bool(one.network or one.switch or vlan or modelled)
-
-
-def is_hosts(one: AdapterRepair) -> bool:
-    """Tell whether the host has to restore part of this adapter."""
-    rules = one.acls or one.classic_acls
-    return bool(rules or one.trunk or one.isolation is not None or one.spoofing or one.guards)
-
-
 def connection(one: AdapterRepair) -> Mapping[str, object]:
     """Parameters of what VMM restores on an adapter."""
     names = ("mac", "network", "subnet", "switch", "vlan", "classification", "port_acl")
@@ -149,8 +136,8 @@ def port(one: AdapterRepair) -> Mapping[str, object]:
         "mac": one.mac,
         "acls": [asdict(acl) for acl in one.acls],
         "classic_acls": one.classic_acls,
-        "vlan": None,
+        "vlan": None if one.trunk else one.vlan,
         **_fields(one, "trunk", "native_vlan"),
-        "switch": None,
+        "switch": one.switch,
         **_fields(one, "isolation", "spoofing", "guards"),
     }

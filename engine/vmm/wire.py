@@ -84,13 +84,13 @@ class WirePort(Looks):
 
 def _connections(repair: Repair) -> str | None:
     """Rows that VMM has to restore, or ``None``."""
-    wanted = [values.connection(one) for one in repair.adapters if values.is_vmms(one)]
+    wanted = [values.connection(one) for one in repair.adapters if one.is_modelled]
     return values.rows(wanted) if wanted else None
 
 
 def _ports(repair: Repair) -> str | None:
     """Rows that the host has to restore, or ``None``."""
-    wanted = [values.port(one) for one in repair.adapters if values.is_hosts(one)]
+    wanted = [values.port(one) for one in repair.adapters if one.is_port]
     return values.rows(wanted) if wanted else None
 
 

@@ -16,6 +16,7 @@ from bot.slack.kit.phrases import LISTED, Rendered, count, rendered, route, seve
 from bot.slack.people.approvers import Approvers, nobody
 from engine.model import Approval, Run, RunState, Wait, short
 from engine.views.board import ENDS, STATES, WAITS, Board, WaitGroup, badly_ended, counts
+from engine.views.seen import seen_line
 
 COMMAND = "/migrate"
 
@@ -48,6 +49,7 @@ def _coarse(board: Board) -> Board:
         done_about=None,
         needed_by=coarse_time(board.needed_by),
         as_of=0.0 if still else board.as_of // HEARTBEAT,
+        seen=tuple(one for one in board.seen if one.late),
     )
     if board.total <= MANY:
         return coarse
@@ -73,6 +75,8 @@ def _board(board: Board, approvers: Approvers, command: str, moved: str) -> tupl
     numbers = counts(board)
     lines = [*_board_lines(board, approvers, command), *([moved] if moved else [])]
     foot = f"{whose(board.run)} · as of {date(board.as_of, '{time_secs}')}"
+    late = seen_line(board.seen, lambda at: date(at, "{time}"))
+    foot += f"\n{late}" if late else ""
     blocks = [section("\n".join([f"*{head}*", numbers, *_bar(board)]))]
     if lines:
         blocks.append(section(fit_lines(lines, 2_900)))

@@ -251,7 +251,8 @@ class _Allotment:
         stuck = next((call for h in (source, *ways) if (call := self._stuck_at(view, h))), None)
         ways = [h for h in ways if not self._stuck_at(view, h)]
         if stuck is not None and (not ways or self._stuck_at(view, source)):
-            text = say("{} does not answer an earlier call", HostName(stuck.hosts[0]))
+            who = HostName(stuck.server) if stuck.server else "VMM"
+            text = say("{} does not answer an earlier call about {}", who, HostName(stuck.hosts[0]))
             return hold(view, Wait.SLOT, text, stuck.deadline)
         half_open = {gate.host for gate in gates if gate.half_open}
         untried = [h for h in ways if h not in half_open & self.tried]

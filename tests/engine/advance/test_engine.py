@@ -53,7 +53,7 @@ class Place:
 
     def ask(self, port: SimPort) -> None:
         """Let the engine ask another port from now on."""
-        self.port = self.engine.port = port
+        self.port = port
         self.engine.calls.caller = AtOnce(port)
 
     def ticks(self, count: int = 1, seconds: float = 5.0) -> None:
