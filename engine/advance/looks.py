@@ -1,4 +1,4 @@
-"""What is known of a VMM server, in parts: the answers to looks become rows.
+"""Parts of what is known of a VMM server: the answers to looks become rows.
 
 The parts are kept in memory, too: only this engine writes them.
 """

@@ -1,6 +1,6 @@
-"""Watchdog of a loop: what hangs, told while it hangs.
+"""Watchdog of a loop: it tells of a step or a call that hangs, while it hangs.
 
-It runs in the thread of whoever asks, reads rows and the time, and takes no part in a step.
+It runs in the thread that asks, reads rows and the time, and takes no part in a step.
 """
 
 from __future__ import annotations

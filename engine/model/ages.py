@@ -50,7 +50,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Age:
-    """When a part was asked and answered.
+    """Age of a part: its latest question and its latest answer.
 
     ``asked`` and ``answered`` are numbers of calls: of the question, and of the newest call when
     its answer was written; 0: never. ``asked_at`` and ``answered_at`` are for people and for

@@ -158,7 +158,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Fleet:
-    """What is known of one VMM server, composed from parts of different age.
+    """One VMM server as far as it is known, composed from parts of different age.
 
     ``at`` is when VMM was asked for its jobs, ``answered_at`` when it had answered (Unix seconds on
     VMFerry's clock), ``server_time`` VMM's clock then: deadlines that VMM checks use it. ``ages``

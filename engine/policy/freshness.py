@@ -20,6 +20,8 @@ from collections.abc import Iterable
 from engine.model import Fleet, Look, Options, PartKind, Vm
 from engine.policy.waits import Rules
 
+BREATH = 30.0
+"""Seconds between two pulses of a host on which nothing is about to change."""
 Looks = tuple[Look, ...]
 
 

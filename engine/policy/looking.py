@@ -13,10 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from engine.model import Age, Attempt, Fleet, Look, PartKind, RunRecord
 from engine.policy.facts import Facts
+from engine.policy.freshness import BREATH
 from engine.policy.waits import Rules
 
-BREATH = 30.0
-"""Seconds between two pulses of a host on which nothing is about to change."""
 NEAR_END = 90
 """Progress in percent from which a move counts as near its end."""
 SELDOM = 5

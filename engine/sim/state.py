@@ -206,7 +206,7 @@ class Hang:
 
 @dataclass
 class Judged:
-    """What the caller asked for. ``pulsed``: for each host whose pulse was asked, when the last one
+    """Questions of the caller. ``pulsed``: for each host whose pulse was asked, when the last one
     was asked, and the limit then. ``listed``: when VMM's jobs were last asked for."""
 
     pulsed: dict[str, tuple[float, int]] = field(default_factory=dict)

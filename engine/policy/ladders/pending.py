@@ -46,7 +46,12 @@ def pending(view: View) -> Verdict:
 
 def _place(view: View) -> Verdict | None:
     """Check the VM's location: only a VM at rest on a source goes on to the next rung."""
-    move, vm = view.move, view.vm
+    return _claim(view) or _location(view)
+
+
+def _claim(view: View) -> Verdict | None:
+    """Check that the request wants the VM, and that no other run has a claim to it."""
+    move = view.move
     if is_excluded(view):
         return Verdict(ended(move, Outcome.EXCLUDED, "{vm} was excluded by the request."))
     if view.owner is not None and view.owner != view.run.id:
@@ -60,6 +65,12 @@ def _place(view: View) -> Verdict | None:
         form = "location unknown since R{}; find the VM, then: {}"
         lost = say(form, view.doubted_by, settle)
         return hold(view, Wait.OTHER_RUN, lost, needs_person=True)
+    return None
+
+
+def _location(view: View) -> Verdict | None:
+    """Judge where the VM is; ``None``: at rest on a source."""
+    move, vm = view.move, view.vm
     silent = view.silent(move.source)
     if vm is None:
         return rungs.hold_silent(view, silent) if silent else rungs.hold_missing(view)

@@ -9,37 +9,30 @@ observation shows a free slot for it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from engine.language.grammar import took
-from engine.language.sentence import HostName, Quote, say
+from engine.language.sentence import Quote, say
 from engine.model import (
     CHARGED,
-    HYPERV,
     MIGRATIONS,
     Attempt,
     AttemptKind,
     Fleet,
-    Look,
     Move,
     MoveOrder,
     MoveState,
-    OpenCall,
     Outcome,
-    PartKind,
     Result,
     RunRecord,
     Wait,
 )
-from engine.policy import freshness, waits
 from engine.policy.judging import network
-from engine.policy.looking import BREATH
 from engine.policy.plan_builder import PlanBuilder
-from engine.policy.starts import capacity, destinations, estimate, ordering, slots
+from engine.policy.starts import capacity, delays, destinations, estimate, ordering, slots
 from engine.policy.starts.capacity import Capacity, Load
 from engine.policy.starts.destinations import Gate
-from engine.policy.steps import Arrive, CallOut, Finish, Hold, SaveBaselines, Start
+from engine.policy.steps import Arrive, Finish, SaveBaselines, Start
 from engine.policy.verdict import Verdict, View, ended, hold, quote
 from engine.policy.waits import Rules
 
@@ -209,12 +202,9 @@ class _Allotment:
         if any(view.facts.rights_on(name, view.run) is None for name in (source, target)):
             return
         is_cold = kind is AttemptKind.COLD
-        looks = freshness.to_start(
-            self.fleet, source, target, view.move.vm_id, view.now, self.rules, view.run.options
-        )
-        if looks:
-            self.builder.ask(looks)
-            self._say_stale(view, looks)
+        stale = delays.for_looks(view, source, target)
+        if stale is not None:
+            self.builder.add(stale)
             return
         order = MoveOrder(
             vm_id=view.move.vm_id,
@@ -228,18 +218,6 @@ class _Allotment:
         )
         self.builder.steps.append(Start(view.move, order))
 
-    def _say_stale(self, view: View, looks: Sequence[Look]) -> None:
-        """Tell people if a look that the start needs has been under way for long."""
-        for look in looks:
-            call = view.facts.look(look)
-            if call is None or view.now - call.begun < 3 * self.rules.tick:
-                continue
-            is_host = look.kind in HYPERV
-            who = HostName(look.name) if is_host else "VMM"
-            text = say("{} takes long to answer what runs now", who)
-            self.builder.add(hold(view, Wait.HOST_DOWN if is_host else Wait.VMM_DOWN, text))
-            return
-
     # --- destination ----------------------------------------------------------------------------
 
     def _choose(self, view: View, kind: AttemptKind, gates: Sequence[Gate]) -> str | Verdict:
@@ -248,12 +226,10 @@ class _Allotment:
         ways = [gate.host for gate in gates if gate.host.casefold() not in self.damaged]
         if not ways:
             return hold(view, Wait.DAMAGE, "a VM was damaged there just now")
-        stuck = next((call for h in (source, *ways) if (call := self._stuck_at(view, h))), None)
-        ways = [h for h in ways if not self._stuck_at(view, h)]
-        if stuck is not None and (not ways or self._stuck_at(view, source)):
-            who = HostName(stuck.server) if stuck.server else "VMM"
-            text = say("{} does not answer an earlier call about {}", who, HostName(stuck.hosts[0]))
-            return hold(view, Wait.SLOT, text, stuck.deadline)
+        stuck = delays.for_call(view, source, ways)
+        if stuck is not None:
+            return stuck
+        ways = delays.open_ways(view, ways)
         half_open = {gate.host for gate in gates if gate.half_open}
         untried = [h for h in ways if h not in half_open & self.tried]
         if not untried:
@@ -263,19 +239,17 @@ class _Allotment:
             return Verdict()  # the failure is judged before the next VM is sent there
         full = self._own_limit(view, kind)
         if full or self.ledger.free(source) < 1:
-            return self._slot(view, full or self.ledger.says(source), (source,))
+            says = full or self.ledger.says(source)
+            return delays.for_slot(view, says, (source,), self.ledger)
         lacks = {h: self.capacity.lacks(h, self._weight(view, kind, h)) for h in untried}
         fitting = [h for h in untried if not lacks[h]]
         if not fitting:
-            return self._no_room(view, untried, "; ".join(lacks.values()))
+            landed = max((self.landed.get(h.casefold(), 0.0) for h in untried), default=0.0)
+            coming = not all(self.capacity.is_quiet(h) for h in untried)
+            return delays.for_room(view, untried, "; ".join(lacks.values()), coming, landed)
         best = ordering.best_destination(fitting, self.ledger, self.load)
         says = "; ".join(self.ledger.says(h) for h in fitting)
-        return best or self._slot(view, says, fitting)
-
-    def _stuck_at(self, view: View, host: str) -> OpenCall | None:
-        """Call that has been changing something on this host for long: no other may begin."""
-        call = view.facts.call_at(host)
-        return call if call and view.now - call.begun >= 3 * self.rules.tick else None
+        return best or delays.for_slot(view, says, fitting, self.ledger)
 
     def _own_limit(self, view: View, kind: AttemptKind) -> str:
         """Limit on moves at once that this run has reached, in words; empty: none."""
@@ -290,45 +264,6 @@ class _Allotment:
     def _weight(self, view: View, kind: AttemptKind, target: str) -> Load:
         host = self.fleet.host(target)
         return capacity.load_of(view.record, kind, view.run.options.path, host)
-
-    def _slot(self, view: View, text: str, hosts: Sequence[str]) -> Verdict:
-        """Hold a move without a slot. People are told once if ``text``, the limit and its holders,
-        stays the same for ``slot_notice`` seconds."""
-        self.builder.ask(self._doubtful_counts(view, hosts))
-        move, notice = view.move, self.rules.slot_notice
-        if move.wait is not Wait.SLOT or move.wait_text != text:
-            return hold(view, Wait.SLOT, text, view.now + notice)
-        if move.wait_noted is None:  # called out already
-            return hold(view, Wait.SLOT, text)
-        if view.now - move.wait_noted < notice:
-            return hold(view, Wait.SLOT, text, move.wait_noted + notice)
-        return Verdict(CallOut(move, f"{text}, without change for {took(notice)}"))
-
-    def _doubtful_counts(self, view: View, hosts: Sequence[str]) -> Iterator[Look]:
-        """Pulses of full hosts whose word on others' migrations is old."""
-        for host in hosts:
-            at = self.fleet.age(PartKind.PULSE, host).asked_at
-            is_unnamed = self.ledger.unnamed.get(host.casefold(), 0) > 0
-            most = 2 * self.rules.tick if is_unnamed else BREATH
-            if at is not None and not 0 <= view.now - at <= most:
-                yield Look(PartKind.PULSE, host)
-
-    def _no_room(self, view: View, hosts: Sequence[str], text: str) -> Verdict:
-        """Hold a move that fits on no destination, as long as a migration to one is in flight. Fail
-        it after the limit (10 min by default) without one: a person has to make room."""
-        move, limit = view.move, self.rules.limits[Wait.ROOM]
-        rereads = (Look(PartKind.HOST, host) for host in hosts)
-        may = freshness.may_reread
-        options = view.run.options
-        self.builder.ask(k for k in rereads if may(self.fleet, k, view.now, options))
-        if not all(self.capacity.is_quiet(host) for host in hosts):
-            return Verdict(Hold(move, Wait.ROOM, text))
-        last = max((self.landed.get(host.casefold(), 0.0) for host in hosts), default=0.0)
-        waited = min(waits.waited(move, Wait.ROOM, view.now), view.now - last)
-        if waited < limit:
-            return Verdict(Hold(move, Wait.ROOM, text), due=view.now + limit - waited)
-        hint = "Make room or name another host, then: {retry}"
-        return Verdict(ended(move, Outcome.NO_ROOM, "{vm} fits nowhere: {text}.", hint, text=text))
 
     def _save(self, view: View, has_slot: bool) -> bool:
         """Plan to save the VM's network, if the VM has a slot or is among the next of its host.
