@@ -380,16 +380,17 @@ class VmmSettings(_Section):
     """Concurrent sessions with one server. VMFerry keeps one of those with the VMM server for
     looks at its jobs."""
     limit_quick: Positive = 30.0
-    """Time limit of a call that reads what a server has at hand, or stops a job."""
+    """Time limit of a call that reads what runs now, checks rights, or stops a job."""
     limit_read: Positive = 60.0
-    """Time limit of a call that reads the fleet, a host's VMs or networks."""
+    """Time limit of a call that lists VMM's hosts or a host's VMs, or reads networks."""
     limit_change: Positive = 120.0
-    """Time limit of a call that starts a move, repairs a network, or has VMM re-read a VM."""
+    """Time limit of a call that starts a move or a re-read, repairs a network, or dismisses a
+    failed job."""
     limit_reread: Positive = 60.0
-    """Time limit of VMM's re-read of a host."""
+    """Time limit of the job in which VMM re-reads a host or a VM."""
     patience: Positive = 30.0
-    """Time for which an observation waits for a host. A host that is late gets only a second in the
-    next observations, until it answers again."""
+    """Time for which the first look of an engine waits for the hosts. A host that is later counts
+    as silent until it answers."""
     approve_yes: Flag = False
     """Allow `run --approve yes` to approve moves of powered-down VMs on this server."""
 

@@ -84,7 +84,8 @@ class VmmPort(Protocol):
 
     def put_ports(self, vm_id: str, repair: Repair, expected: Expected) -> None:
         """Restore Hyper-V's half of what ``repair`` names, on the host. Idempotent. Raises
-        ``VmmStale`` if the VM is not as expected (nothing was done), else as ``repair_network``."""
+        ``VmmStale`` if the VM is not as expected (nothing was done), ``VmmLocked``, ``VmmRefused``
+        and ``VmmUnavailable`` (part of it may be done)."""
 
     def put_models(self, vm_id: str, repair: Repair, expected: Expected) -> None:
         """Restore VMM's half of what ``repair`` names. Idempotent. Raises as ``put_ports``."""

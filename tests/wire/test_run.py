@@ -42,9 +42,9 @@ lose_acls_cold = 1.0
 """
 QUICK = """
 [run]
-pass = "0.2s"
+pass = "2s"
 [engine]
-tick = 0.05
+tick = 0.5
 empty_gap = 0.1
 start_window = 5
 """

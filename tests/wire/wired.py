@@ -90,7 +90,3 @@ class Wired:
 
     def vm(self, name: str) -> str:
         return self.world.state.vm(name).id
-
-    def limit(self, **limits: float) -> None:
-        """Change time limits of the port."""
-        self.port.limits = self.port.limits.model_copy(update=limits)
