@@ -18,7 +18,6 @@ from engine.model import (
     Part,
     PartKind,
     Pulse,
-    Reread,
     Site,
     Word,
     compose,
@@ -72,16 +71,6 @@ class Parts:
         kept = (w for w in old if w.asked > listed and w.vm_id not in look.ids)
         return (*new, *kept)
 
-    def end_reread(self, pen: Pen, look: Look, row: OpenCall, job: Job | None) -> None:
-        """Write the end of VMM's job of a re-read; ``None``: VMM no longer knows the job."""
-        if job is not None and job.state == "completed":
-            self.take(pen, look, row, CallAnswer())
-            return
-        said = job.error if job is not None else None
-        is_locked = said is not None and cause_of(said) is Cause.LOCK
-        error = (VmmLocked if is_locked else VmmUnavailable)(said or "VMM's job did not complete")
-        self._fail(pen, look, row, error)
-
     def _fail(self, pen: Pen, look: Look, row: OpenCall, error: VmmError) -> None:
         self.errors[look.key] = error
         is_locked = isinstance(error, VmmLocked)
@@ -113,6 +102,11 @@ class Parts:
         return job in jobs.unknown, None
 
 
-def reread_of(look: Look) -> Reread:
-    """Kind of re-read of a look."""
-    return Reread(str(look.kind))
+def reread_error(job: Job | None) -> VmmError | None:
+    """Error of an ended job that re-reads something, or ``None``. ``job`` is ``None`` if VMM no
+    longer knows it."""
+    if job is not None and job.state == "completed":
+        return None
+    said = job.error if job is not None else None
+    is_locked = said is not None and cause_of(said) is Cause.LOCK
+    return (VmmLocked if is_locked else VmmUnavailable)(said or "VMM's job did not complete")

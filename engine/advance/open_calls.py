@@ -15,7 +15,7 @@ from dataclasses import replace
 from engine.advance.answers import BegunCall, begin_attempts, write_answer
 from engine.advance.callers import Answered, Caller
 from engine.advance.calls import CallAnswer, Caps, Lanes
-from engine.advance.looks import Parts
+from engine.advance.looks import Parts, reread_error
 from engine.errors import VmmUnavailable
 from engine.model import (
     MIGRATIONS,
@@ -51,7 +51,8 @@ def limits_of(settings: Settings) -> Mapping[CallKind, float]:
     return {kind: seconds + _MARGIN for kind, seconds in limits.items()}
 
 
-_REREADS = frozenset(CallKind(str(kind)) for kind in REREADS)
+_REREADS = frozenset(CallKind(str(kind)) for kind in REREADS) | {CallKind.REFRESH}
+"""Kinds whose call only begins a job of VMM."""
 
 
 class OpenCalls:
@@ -133,10 +134,12 @@ class OpenCalls:
             return None
         begun = self._begun[number]
         with self._writing() as pen:
-            if begun.row.kind in _REREADS and answer.job is not None:
-                self._jobs[number] = answer.job
-                pen.calls.note_job(self.vmm, number, answer.job)
-                return None  # open until VMM's job has ended
+            if begun.row.kind in _REREADS and answer.error is None:
+                if answer.job is not None:
+                    self._jobs[number] = answer.job
+                    pen.calls.note_job(self.vmm, number, answer.job)
+                    return None  # open until VMM's job has ended
+                answer = CallAnswer(error=VmmUnavailable("VMM did not name the job of a re-read"))
             self._end(pen, begun, answer)
         return begun
 
@@ -153,13 +156,12 @@ class OpenCalls:
         ended = []
         for number, job in list(self._jobs.items()):
             is_over, found = self.parts.ended_job(job)
-            begun = self._begun[number]
-            if not is_over or not isinstance(begun.step, Look):
+            if not is_over:
                 continue
+            begun = self._begun[number]
+            del self._jobs[number]
             with self._writing() as pen:
-                self.parts.end_reread(pen, begun.step, begun.row, found)
-                pen.calls.drop(self.vmm, number)
-            del self._jobs[number], self._begun[number]
+                self._end(pen, begun, CallAnswer(error=reread_error(found)))
             ended.append(begun)
         return ended
 

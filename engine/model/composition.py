@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from engine.model.ages import HYPERV, NEVER, REREADS, Age, PartKind
-from engine.model.fleet import Fleet, Host, Vm, same_host
+from engine.model.fleet import Fleet, Host, Job, Vm, same_host
 from engine.model.looks import (
     HostInventory,
     JobList,
@@ -38,15 +38,15 @@ class _Composer:
 
     def fleet(self, vmm: str) -> Fleet:
         jobs = self._body(PartKind.JOBS, "", JobList)
-        asked = self._age(PartKind.JOBS)
+        asked, vms = self._age(PartKind.JOBS), self._vms()
         return Fleet(
             vmm=vmm,
             at=asked.asked_at or 0.0,
             answered_at=asked.answered_at or 0.0,
             server_time=jobs.server_time if jobs else 0.0,
             hosts=tuple(self._host(host) for host in self.site.hosts),
-            vms=self._vms(),
-            jobs=jobs.jobs if jobs else (),
+            vms=vms,
+            jobs=_with_sources(jobs.jobs if jobs else (), vms),
             ages={key: part.age for key, part in self.parts.items()},
             words=self._words(),
         )
@@ -177,6 +177,18 @@ class _Composer:
             if isinstance(pulse, Pulse)
             for word in pulse.words
         }
+
+
+def _with_sources(jobs: Iterable[Job], vms: Iterable[Vm]) -> tuple[Job, ...]:
+    """Fill in the source of running migrations for which VMM names none: while the job runs, its VM
+    is there."""
+    places = {vm.id: vm.vmm_host for vm in vms if not vm.stored}
+    return tuple(
+        replace(job, source=places.get(job.vm_id))
+        if job.source is None and job.state == "running"
+        else job
+        for job in jobs
+    )
 
 
 def _vm(known: KnownVm, places: Mapping[str, ShownVm]) -> Vm:

@@ -47,16 +47,19 @@ def to_judge_end(fleet: Fleet, hosts: Iterable[str], vm_id: str, options: Option
 def to_start(
     fleet: Fleet, source: str, target: str, vm_id: str, now: float, rules: Rules, options: Options
 ) -> Looks:
-    """Looks before a start: what runs, whether the VM is as it was, and room and switches."""
-    soon = now - 2 * rules.tick
+    """Looks before a start: what runs, whether the VM is as it was, and room and switches.
+
+    If one of the fast looks is old, all are asked again: one after another, the first could be old
+    when the last is answered, for ever.
+    """
+    both = (source, target)
+    pulses = [fleet.age(PartKind.PULSE, host) for host in both]
+    asked = [age.asked_at or 0.0 for age in (fleet.age(PartKind.JOBS), *pulses)]
+    asked += [word_asked(fleet, host, vm_id)[1] for host in both]
+    is_fresh = all(now - 2 * rules.tick <= at <= now for at in asked)
     looks = []
-    if not soon <= (fleet.age(PartKind.JOBS).asked_at or 0.0) <= now:
-        looks.append(Look(PartKind.JOBS))
-    for host in (source, target):
-        pulse = fleet.age(PartKind.PULSE, host)
-        ages = (pulse.asked_at or 0.0, word_asked(fleet, host, vm_id)[1])
-        if pulse.failed or not all(soon <= at <= now for at in ages):
-            looks.append(Look(PartKind.PULSE, host, (vm_id,)))
+    if not is_fresh or any(age.failed for age in pulses):
+        looks = [Look(PartKind.JOBS), *(Look(PartKind.PULSE, host, (vm_id,)) for host in both)]
     for kind in (PartKind.KNOWN, PartKind.SHOWN):
         age = fleet.age(kind, target)
         if not now - options.pass_ <= (age.asked_at or 0.0) <= now:
