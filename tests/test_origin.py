@@ -57,7 +57,7 @@ DEFECTS = {
     ],
     "A host that could not be re-read for any reason but one number ended the run": [
         "24_a_locked_host",
-        "test_a_failed_refresh_of_a_host_is_retried_after_any_error",
+        "test_a_re_read_that_failed_is_tried_again_at_intervals_and_then_once_a_pass",
     ],
     "An exception of VMM ended the run": ["19_vmm_is_silent", "57_what_is_charged"],
     "Jobs were found by the name of the VM": ["53_namesakes", "12_status_lies_and_jobs_come_late"],

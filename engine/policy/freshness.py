@@ -110,6 +110,17 @@ def to_prove_empty(fleet: Fleet, host: str, after: int, since: float, options: O
     return tuple(looks)
 
 
+def to_unlock(fleet: Fleet, hosts: Iterable[str], now: float, options: Options) -> Looks:
+    """Re-reads that show whether these hosts are still locked: those that found the lock."""
+    kinds = (PartKind.VMS, PartKind.HOST)
+    looks = (Look(kind, host) for host in hosts for kind in kinds)
+    return tuple(
+        look
+        for look in looks
+        if fleet.age(*look.key).locked and may_reread(fleet, look, now, options)
+    )
+
+
 def may_reread(fleet: Fleet, look: Look, now: float, options: Options) -> bool:
     """Tell whether VMM may be asked for this re-read now: once a ``pass``; after a failure every
     ``refresh-interval``, ``refreshes`` times, and then once a ``pass``."""

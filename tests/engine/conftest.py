@@ -12,6 +12,7 @@ from engine.model import (
     ApprovalState,
     Attempt,
     AttemptKind,
+    CallKind,
     Fleet,
     Host,
     HyperVState,
@@ -19,7 +20,9 @@ from engine.model import (
     Move,
     MoveRecord,
     Network,
+    OpenCall,
     Options,
+    PartKind,
     Reading,
     Result,
     Rights,
@@ -231,7 +234,7 @@ class Scene:
             if changes.get(side) is not None:
                 changes[side] = fqdn(str(changes[side]))
         known = replace(known, **changes)
-        if known.ended is not None:
+        if known.ended is not None and "closed" not in changes:
             known = replace(known, closed=self.number(known.ended))
         before = self.moves[run, name].attempts
         return self._record(name, run, attempts=(*before, known))
@@ -372,3 +375,14 @@ def _told(verdict: Verdict) -> str:
 def told() -> Callable[[Verdict], str]:
     """The verdict of a ladder in short: ``waits SLOT``, ``failed STUCK``, ``Dismiss``."""
     return _told
+
+
+@pytest.fixture
+def look_under_way(scene: Scene) -> Callable[[PartKind, str, float], OpenCall]:
+    """A factory of looks that began so many seconds ago and have no answer."""
+
+    def make(kind: PartKind, name: str, seconds: float) -> OpenCall:
+        begun = scene.now - seconds
+        return OpenCall(7, CallKind(str(kind)), (name,), (), (), 1, begun, begun + 60)
+
+    return make

@@ -67,8 +67,7 @@ class _Here:
         raise VmmRefused("Hyper-V was unable to find the network adapter", code="ObjectNotFound")
 
     def repair(self, vm: VmState, one: AdapterRepair) -> Answer:
-        busy = self.state.migration_of(vm.id) or self.now < self.host.locked_until
-        if busy:
+        if looks.is_moving_at(self.state, vm, self.host.name):
             text = "The operation cannot be performed while the object is in use."
             raise VmmError(text, code="ObjectInUse")
         judge.changed(self.state, self.now, vm, self.host.name)

@@ -237,6 +237,7 @@ def _repair_vm(desk: Desk, now: float, bound: Row) -> Answer:
     vm = _vm_of(state, bound["VM"])
     if not bound.get("Dismiss"):
         raise VmmRefused("Only -Dismiss is known here")
+    reach(state, now, *vm.hosts)
     unlocked_vm(state, now, vm)
     judge.changed(state, now, vm, vm.vmm_host or "")
     vm.overlay, vm.status_due = None, now
@@ -442,8 +443,13 @@ def _set_adapter(desk: Desk, now: float, bound: Row) -> Answer:
     reach(state, now, repair.host)
     unlocked_vm(state, now, vm)
     judge.changed(state, now, vm, repair.host)
-    network.repair_ports(state, vm, repair)
-    network.repair_models(state, vm, repair)
+    before = list(vm.nics)
+    try:
+        network.repair_ports(state, vm, repair)
+        network.repair_models(state, vm, repair)
+    except VmmRefused:
+        vm.nics = before
+        raise
     return _objects([])
 
 

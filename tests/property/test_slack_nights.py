@@ -47,9 +47,9 @@ DAY = 86_400.0
 DRAWN = ("board:", "card:", "failure:", "report:")
 NOW = re.compile(r"as of <!date\^\d+\^[^>]*>|audit [0-9a-f]{8}")  # when it was drawn
 ANSWERS = """
-CREATE TABLE answers (inbox INTEGER, kind TEXT);
+CREATE TABLE heard (inbox INTEGER, kind TEXT);
 CREATE TRIGGER every_answer AFTER INSERT ON slack_outbox WHEN NEW.kind IN ('reply', 'form')
-BEGIN INSERT INTO answers VALUES (NEW.inbox, NEW.kind); END;
+BEGIN INSERT INTO heard VALUES (NEW.inbox, NEW.kind); END;
 """
 
 
@@ -223,8 +223,8 @@ def judge(night: SlackNight) -> None:
 def everything_is_answered_once(night: SlackNight) -> None:
     db = sqlite3.connect(night.path)
     rows = db.execute("SELECT id, kind, by, body, done FROM slack_inbox").fetchall()
-    answers = Counter(inbox for (inbox,) in db.execute("SELECT inbox FROM answers"))
-    forms = {inbox for (inbox,) in db.execute("SELECT inbox FROM answers WHERE kind = 'form'")}
+    answers = Counter(inbox for (inbox,) in db.execute("SELECT inbox FROM heard"))
+    forms = {inbox for (inbox,) in db.execute("SELECT inbox FROM heard WHERE kind = 'form'")}
     boards = {inbox for (inbox,) in db.execute("SELECT inbox FROM slack_runs")}
     db.close()
     approvers = {e.by for e in events.since(night.store) if e.kind.startswith("approval.")}

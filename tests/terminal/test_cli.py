@@ -79,7 +79,7 @@ def test_a_run_in_a_pipe_prints_one_line_per_event_and_the_report():
 
     assert said.code == 0
     assert said.lines[0] == "0:00:00 R1 run.active host hv01 to hv02"
-    assert "0:00:05 R1 move.moving web02 moves to hv02 (live)" in said.lines
+    assert "0:00:00 R1 move.moving web02 moves to hv02 (live)" in said.lines
     assert any("host.empty hv01 is empty" in line for line in said.lines)
     assert "R1 ended: 3 of 3 moved, hv01 is empty" in said.lines
     assert "\x1b" not in said.out

@@ -6,6 +6,8 @@ follow in ``starts/starts.py``, because they are decided across moves.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from engine.language.grammar import matches
 from engine.language.sentence import Command, HostName, Person, Quote, say
 from engine.model import (
@@ -324,4 +326,6 @@ def _closed_here(view: View) -> Verdict | None:
         return None
     tries = f"; {here.tries} refreshes failed" if here.tries > 1 else ""
     text = say("{} is locked by another VMM job{}", HostName(here.name), tries)
-    return hold_or(view, Wait.HOST_LOCKED, text, stuck(view, text))
+    held = hold_or(view, Wait.HOST_LOCKED, text, stuck(view, text))
+    looks = freshness.to_unlock(view.fleet, [here.name], view.now, view.run.options)
+    return replace(held, looks=looks)

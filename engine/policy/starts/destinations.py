@@ -7,11 +7,11 @@ code.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from engine.language.sentence import Command, HostName, Quote, VmName, join, say, without_stop
 from engine.model import MIGRATIONS, Host, Outcome, Wait, same_host, short
-from engine.policy import rungs
+from engine.policy import freshness, rungs
 from engine.policy.judging.causes import Cause, cause_of
 from engine.policy.starts import preflight
 from engine.policy.steps import Finish
@@ -147,7 +147,10 @@ def closed(view: View) -> Verdict | None:
         given_up = all(gate.spent or gate.wait is not Wait.BREAKER for gate in found)
         return Verdict(held.step, due=min(dues, default=None), pauses=text if given_up else "")
     needs_person = wait is Wait.DAMAGE
-    return hold_or(view, wait, text, stuck(view, text), needs_person=needs_person)
+    held = hold_or(view, wait, text, stuck(view, text), needs_person=needs_person)
+    hosts = [gate.host for gate in found]
+    looks = freshness.to_unlock(view.fleet, hosts, view.now, view.run.options)
+    return replace(held, looks=looks)
 
 
 def stuck(view: View, why: str) -> Finish:

@@ -378,7 +378,7 @@ def test_the_metadata_of_a_post_holds_its_key_and_version(night):
 
 
 def test_the_report_shows_people_as_mentions(night):
-    board = night.ask_for()
+    board = night.ask_for("host hv01 to hv02,hv03 now parallel 1")
     night.card(board)
     night.say("skip R1 web02", night.mei)
     night.settled()
