@@ -177,8 +177,10 @@ class Engine:
         acted = bool(self.calls.take_answers())
         now = self.clock.now()
         self.calls.give_up(now)
-        living = [r for r in queries.records(self.store, self.vmm) if r.run.state in LIVING]
-        self.calls.close_interrupted(living, now)
+        records = queries.records(self.store, self.vmm)
+        if self.calls.close_interrupted(records, now):
+            records = queries.records(self.store, self.vmm)
+        living = [r for r in records if r.run.state in LIVING]
         facts = self._facts()
         self._look_round(living, facts)
         fleet = self.calls.parts.fleet()
@@ -189,10 +191,6 @@ class Engine:
             return _Step(Advanced(acted, self._earliest(next_look((), facts, fleet, self.rules))))
         if not self._has_looked(living, facts, fleet):
             return _Step(Advanced(acted, self._earliest(now + self.rules.tick)))
-        looked_for = {r.run.id for r in living}
-        everything = queries.records(self.store, self.vmm)
-        # A run that was requested during the looks is planned after the next ones.
-        records = tuple(r for r in everything if r.run.id in looked_for)
         facts = replace(facts, calls=queries.open_calls(self.store, self.vmm))
         made = plan(records, fleet, self.clock.now(), self.rules, facts)
         begun = self._write(records, fleet, made)

@@ -36,11 +36,14 @@ class Parts:
     def __init__(self, store: Store, vmm: str) -> None:
         self.vmm = vmm
         self.errors: dict[Key, VmmError] = {}
+        self._fleet: Fleet | None = None  # composed anew after a change
         self._parts = {part.key: part for part in queries.parts(store, vmm)}
 
     def fleet(self) -> Fleet:
-        """Compose the fleet."""
-        return compose(self.vmm, self._parts.values())
+        """Return the fleet, composed from the parts."""
+        if self._fleet is None:
+            self._fleet = compose(self.vmm, self._parts.values())
+        return self._fleet
 
     def take(self, pen: Pen, look: Look, row: OpenCall, answer: CallAnswer) -> None:
         """Write the answer to a look, or why there is none."""
@@ -80,7 +83,7 @@ class Parts:
         return self._parts.get(look.key) or Part(look.kind, look.name)
 
     def _keep(self, pen: Pen, part: Part) -> None:
-        self._parts[part.key] = part
+        self._parts[part.key], self._fleet = part, None
         pen.keep_part(self.vmm, part)
 
     def _drop_hosts(self, pen: Pen, known: set[str]) -> None:
@@ -89,6 +92,7 @@ class Parts:
         for key, part in list(self._parts.items()):
             if part.kind in of_hosts and key[1] not in known:
                 del self._parts[key]
+                self._fleet = None
                 pen.drop_part(self.vmm, part)
 
     def ended_job(self, job: str) -> tuple[bool, Job | None]:

@@ -194,10 +194,10 @@ class OpenCalls:
             if str(call.kind) in set(PartKind) and call.id not in self._begun:
                 pen.calls.drop(self.vmm, call.id)
 
-    def close_interrupted(self, records: Sequence[RunRecord], now: float) -> None:
+    def close_interrupted(self, records: Sequence[RunRecord], now: float) -> bool:
         """End calls of earlier engines that cannot act any more, and their attempts. What they were
         to do is idempotent and is planned again. LIVE and COLD attempts stay open: whether they
-        happened is observed."""
+        happened is observed. Return whether anything was ended."""
         foreign = [c for c in queries.open_calls(self.store, self.vmm) if c.id not in self._begun]
         over = [c for c in foreign if not c.changes or now > c.begun + self._window]
         acting = {a for c in foreign if c not in over for a in c.attempts}
@@ -210,13 +210,14 @@ class OpenCalls:
             if attempt.open and attempt.kind not in MIGRATIONS and attempt.id not in acting
         ]
         if not over and not cut:
-            return
+            return False
         with self._writing() as pen:
             for call in over:
                 pen.calls.end(self.vmm, call.id, Result.STALE)
             for move, attempt in cut:
                 said = "The engine ended during the call"
                 pen.attempts.end(move, attempt.id, attempt.kind, Result.STALE, said)
+        return True
 
     def next_deadline(self) -> float | None:
         """Time at which the engine stops waiting for an answer, or may act again in place of an

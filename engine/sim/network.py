@@ -29,12 +29,13 @@ def rights(host: HostState) -> str | None:
 
 
 def repair_ports(state: State, vm: VmState, wanted: Repair) -> None:
-    """Restore Hyper-V's half, adapter by adapter. What was restored before a refusal stays."""
+    """Restore Hyper-V's half: the rules of all adapters, then the connections. What was restored
+    before a refusal stays."""
     host = _host_of(state, vm, wanted)
+    _repair_host(host, vm, wanted)
     for one in wanted.adapters:
         place = _place(vm, one)
         vm.nics[place] = _plugged(state, host, vm.nics[place], one)
-    _repair_host(host, vm, wanted)
 
 
 def repair_models(state: State, vm: VmState, wanted: Repair) -> None:

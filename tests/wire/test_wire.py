@@ -378,7 +378,7 @@ def test_a_repair_is_split_between_vmm_and_the_host(wired):
     ]
 
 
-def test_only_the_side_that_has_something_to_restore_is_called(wired):
+def test_only_the_sides_that_have_something_to_restore_are_called(wired):
     vm = wired.vm("web01")
     nic = wired.world.state.vms[vm].nics[0]
     put_back(wired, vm, Repair(HV1, (AdapterRepair(nic.id, acls=nic.acls),)))
@@ -389,7 +389,7 @@ def test_only_the_side_that_has_something_to_restore_is_called(wired):
     assert (len(wired.vmm.asked), len(wired.hosts[HV1].asked)) == (0, 2)
 
     put_back(wired, vm, Repair(HV1, (AdapterRepair(nic.id, vlan=0),)))
-    assert (len(wired.vmm.asked), len(wired.hosts[HV1].asked)) == (1, 2)
+    assert (len(wired.vmm.asked), len(wired.hosts[HV1].asked)) == (1, 3)
 
 
 @pytest.mark.parametrize(

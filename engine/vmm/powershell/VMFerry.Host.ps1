@@ -370,10 +370,16 @@ function Add-VmfHostPort {
         $wanted = ConvertFrom-Json -InputObject $Adapters
         $vm = Find-VmfRestingVm -VmId $VmId -NotAfter $NotAfter
         $there = @(foreach ($one in (Hyper-V\Get-VMNetworkAdapter -VM $vm)) { $one })
-        foreach ($repair in $wanted) {
-            $adapter = Find-VmfAdapter -Adapters $there -IdProperty 'Id' -Wanted $repair -VmName $vm.Name
-            $null = Find-VmfRestingVm -VmId $VmId -NotAfter $NotAfter
-            Repair-VmfPort -Adapter $adapter -Repair $repair
+        # The rules of all adapters first: no adapter is connected without its rules, and a switch that
+        # the host refuses costs no rule.
+        foreach ($part in @('rules', 'port')) {
+            foreach ($repair in $wanted) {
+                $adapter = Find-VmfAdapter -Adapters $there -IdProperty 'Id' -Wanted $repair -VmName $vm.Name
+                $null = Find-VmfRestingVm -VmId $VmId -NotAfter $NotAfter
+                if ($part -eq 'rules') { Add-VmfPortRule -Adapter $adapter -Repair $repair; continue }
+                Set-VmfPort -Adapter $adapter -Repair $repair
+                Set-VmfConnection -Adapter $adapter -Repair $repair
+            }
         }
         ConvertTo-VmfReply -Data ([ordered]@{})
     }
@@ -395,12 +401,10 @@ function Find-VmfRestingVm {
     $vm
 }
 
-# Restore the port settings of one adapter.
-function Repair-VmfPort {
+# Restore the rules of one adapter, of both kinds.
+function Add-VmfPortRule {
     param($Adapter, $Repair)
     $label = Get-VmfLabel -Wanted $Repair
-    Set-VmfConnection -Adapter $Adapter -Repair $Repair
-    Set-VmfPort -Adapter $Adapter -Repair $Repair
     Add-VmfClassicRule -Adapter $Adapter -Rules (Get-VmfField -InputObject $Repair -Name 'classic_acls') -Label $label
     Add-VmfAcl -Adapter $Adapter -Acls (Get-VmfField -InputObject $Repair -Name 'acls') -Label $label
 }

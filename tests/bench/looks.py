@@ -1,0 +1,158 @@
+"""Looks and moves on a fleet with the costs of a real VMM, in virtual time.
+
+Fifty hosts are emptied at once; one host of many hangs for ever; and what a tick asks for and
+writes while nothing changes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.stories import story_file
+from engine.stories.story import Player
+from engine.store import events, queries
+from tests.bench.table import Row, at_most, told
+
+TARGET_START, TARGET_OTHERS = 60.0, 1.03
+
+
+@dataclass(frozen=True)
+class Size:
+    """Sources, destinations, VMs of each source."""
+
+    sources: int
+    destinations: int
+    vms: int
+
+    @property
+    def total(self) -> int:
+        """Number of VMs."""
+        return self.sources * self.vms
+
+
+@dataclass(frozen=True)
+class Night:
+    """Times of a played run, in seconds since its request."""
+
+    first: float
+    last: dict[str, float]
+    ended: bool
+    violations: int
+    left: int
+
+
+def play(folder: Path, size: Size, happens: str = "") -> Night:
+    """Empty all sources. VMs take 3 to 9 minutes."""
+    folder.mkdir(parents=True)
+    lines = ["format = 1"]
+    for number in range(size.sources):
+        lines.append(f'[[host]]\nname = "src{number:02}"')
+    for number in range(size.destinations):
+        lines.append(f'[[host]]\nname = "dst{number:02}"\nmemory_gb = 9000.0')
+        lines.append('volumes = { "D:" = 900000.0 }')
+    for number in range(size.total):
+        lines.append(f'[[vm]]\nname = "vm{number:04}"\nhost = "src{number % size.sources:02}"')
+        lines.append(f"minutes = {3 + number * 7 % 13 / 2:.1f}")
+    lines.append('[costs]\nlike = "vmm"\n')
+    (folder / "fleet.toml").write_text("\n".join(lines), encoding="utf-8")
+    sources = ",".join(f"src{number:02}" for number in range(size.sources))
+    names = ",".join(f"dst{number:02}" for number in range(size.destinations))
+    story = f'about = "A night"\nuntil = "24h"\n[people]\nann = ["operator"]\n{happens}\n'
+    story += f'[[at]]\nt = "0s"\ndo = "say"\nby = "ann"\ntext = "host {sources} to {names}"\n'
+    (folder / "story.toml").write_text(story, encoding="utf-8")
+    return _times(Player(story_file.load(folder), folder / "night.db"))
+
+
+def _times(player: Player) -> Night:
+    try:
+        ended = player.play()
+        told_ = events.since(player.store)
+        asked = next(e.at for e in told_ if e.kind == "run.active")
+        starts = [e.at - asked for e in told_ if e.kind == "move.moving"]
+        record = queries.record(player.store, 1)
+        assert record is not None
+        last = {
+            entry.move.vm: max(a.ended or 0.0 for a in entry.attempts) - asked
+            for entry in record.moves
+            if entry.attempts
+        }
+        sources = {entry.move.vm: entry.move.source for entry in record.moves}
+        by_source: dict[str, float] = {}
+        for vm, at in last.items():
+            by_source[sources[vm]] = max(by_source.get(sources[vm], 0.0), at)
+        left = sum(entry.move.state != "done" for entry in record.moves)
+        violations = len(player.port.world.violations)
+        return Night(min(starts, default=1e9), by_source, ended, violations, left)
+    finally:
+        player.close()
+
+
+HANGS = '[[at]]\nt = "60s"\ndo = "hang"\nhost = "src00"\n'
+
+
+def measure(folder: Path, large: Size, middle: Size) -> Sequence[Row]:
+    """Play both nights and count what a quiet tick asks for."""
+    crowd = play(folder / "crowd", large)
+    whole, hung = play(folder / "whole", middle), play(folder / "hung", middle, HANGS)
+    others = [name for name in whole.last if name != "src00"]
+    slower = max(hung.last[name] for name in others) / max(whole.last[name] for name in others)
+    name = f"{large.sources} hosts emptied at once, {large.total} VMs"
+    return [
+        at_most(f"{name}: the first start", crowd.first, TARGET_START, "s"),
+        told(f"{name}: moved, of all", f"{large.total - crowd.left} of {large.total}"),
+        told(f"{name}: last arrival", f"{max(crowd.last.values()) / 60:.0f} min"),
+        at_most(
+            f"One of {middle.sources} hosts hangs for ever: the others, beside the run without it",
+            slower,
+            TARGET_OTHERS,
+            "",
+            digits=3,
+        ),
+        told(
+            "Its own VMs that end with a reason",
+            f"{hung.left if hung.ended else 0} of {hung.left} that were left",
+        ),
+        told("Violations of the safety rules", str(crowd.violations + hung.violations)),
+        *_quiet(folder / "quiet"),
+    ]
+
+
+def _quiet(folder: Path) -> list[Row]:
+    """Calls of one pulse, by the number of VMs on the host, with one move in the middle."""
+    rows = []
+    for vms in (10, 100, 1000):
+        counted = _calls_of_ticks(folder / str(vms), vms)
+        per_tick = ", ".join(f"{call} {number:.1f}" for call, number in sorted(counted.items()))
+        rows.append(told(f"Calls a tick while a move runs, {vms} VMs a host", per_tick))
+    return rows
+
+
+def _calls_of_ticks(folder: Path, vms: int) -> dict[str, float]:
+    folder.mkdir(parents=True)
+    fleet = 'format = 1\n[[host]]\nname = "hv01"\n[[host]]\nname = "hv02"\n'
+    fleet += "".join(
+        f'[[vm]]\nname = "vm{n}"\nhost = "hv01"\nminutes = 60.0\n' for n in range(vms)
+    )
+    (folder / "fleet.toml").write_text(fleet, encoding="utf-8")
+    story = 'about = "A tick"\nuntil = "40m"\n[people]\nann = ["operator"]\n'
+    story += '[[at]]\nt = "0s"\ndo = "say"\nby = "ann"\ntext = "vm vm0 to hv02"\n'
+    (folder / "story.toml").write_text(story, encoding="utf-8")
+    player = Player(story_file.load(folder), folder / "night.db")
+    try:
+        player.play()
+        began = player.start + 600
+        counted: Counter[str] = Counter()
+        while player.clock.now() < player.start + 3000:
+            player.clock.jump(player.clock.now() + 5)
+            player.engine.advance()
+        ticks = (player.clock.now() - player.start - 2400) / 5
+        for call in player.port.calls:
+            if float(str(call["t"])) >= player.start + 2400:
+                counted[str(call["call"])] += 1
+        assert began
+        return {name: number / ticks for name, number in counted.items()}
+    finally:
+        player.close()
