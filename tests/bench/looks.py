@@ -133,9 +133,7 @@ def _quiet(folder: Path) -> list[Row]:
 def _calls_of_ticks(folder: Path, vms: int) -> dict[str, float]:
     folder.mkdir(parents=True)
     fleet = 'format = 1\n[[host]]\nname = "hv01"\n[[host]]\nname = "hv02"\n'
-    fleet += "".join(
-        f'[[vm]]\nname = "vm{n}"\nhost = "hv01"\nminutes = 60.0\n' for n in range(vms)
-    )
+    fleet += "".join(f'[[vm]]\nname = "vm{n}"\nhost = "hv01"\nminutes = 60.0\n' for n in range(vms))
     (folder / "fleet.toml").write_text(fleet, encoding="utf-8")
     story = 'about = "A tick"\nuntil = "40m"\n[people]\nann = ["operator"]\n'
     story += '[[at]]\nt = "0s"\ndo = "say"\nby = "ann"\ntext = "vm vm0 to hv02"\n'

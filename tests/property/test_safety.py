@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from engine.errors import Refused
 from engine.model import Acl, Adapter
 from engine.settings import Settings
+from engine.sim.costs import VMM, Costs
 from engine.sim.faults import CALLS, HOWS
-from engine.sim.fleet_file import START, FleetFile, HostSpec, Lies, VmSpec, adapter_id
+from engine.sim.fleet_file import START, FleetFile, HostSpec, HyperV, Lies, VmSpec, adapter_id
 from engine.store import events
 from engine.stories.story import Player
 from engine.stories.story_file import Happening, Story
@@ -95,6 +96,10 @@ def lies(draw: st.DrawFn) -> Lies:
     )
 
 
+def servers(host: str) -> st.SearchStrategy[dict[str, object]]:
+    return st.sampled_from([{"host": host, "vmm": None}, {"host": None, "vmm": True}])
+
+
 @st.composite
 def misfortunes(draw: st.DrawFn, names: list[str]) -> Happening:
     vm, host = draw(st.sampled_from(names)), draw(st.sampled_from(HOSTS))
@@ -121,6 +126,17 @@ def misfortunes(draw: st.DrawFn, names: list[str]) -> Happening:
         },
         "down": {"host": host, "vmm": False, "for": lasting},
         "restart": {"for": draw(st.floats(0, 300))},
+        "slow": {
+            **draw(servers(host)),
+            "times": draw(st.sampled_from([2.0, 8.0, 40.0])),
+            "for": lasting,
+        },
+        "hang": {
+            **draw(servers(host)),
+            "call": draw(st.sampled_from([None, *CALLS])),
+            "for": lasting,
+        },
+        "hang_reread": {"host": host},
         "create": {"vm": {"name": "late", "host": HOSTS[0], "minutes": 3.0}},
         "fault": {
             "call": draw(st.sampled_from(CALLS)),
@@ -200,6 +216,8 @@ def nights(draw: st.DrawFn) -> Story:
             hosts=hosts,
             vms=fleet_vms,
             lies=draw(lies()),
+            costs=draw(st.sampled_from([Costs(), Costs(**VMM)])),
+            hyperv=HyperV(incoming=draw(st.booleans())),
         ),
         people=PEOPLE,
         settings=Settings(),
