@@ -397,7 +397,6 @@ ONE_IMPORTER = {
     "engine.store.pen_runs": "a part of the pen",
     "engine.store.schema": "migrations",
     "engine.stories.happenings": "what a story does, one function a kind",
-    "engine.stories.queue": "a caller, as those of engine.advance",
     "engine.stories.story": "a command of its own",
     "engine.views.report.as_csv": "one form of the report",
     "engine.views.report.in_words": "one form of the report",

@@ -35,7 +35,7 @@ from engine.sim import fleet_file
 from engine.sim.port import Call, Opened, SimPort, open_world
 from engine.store import queries
 from engine.store.store import Store
-from engine.stories.next_tick import Skip, next_tick
+from engine.stories.next_tick import Skip, virtual_caller
 from engine.views import report
 from engine.views.board import stands_still
 from engine.vmm.port import VmmPort
@@ -137,7 +137,8 @@ def _real(place: Installation, wish: Wish) -> Iterator[World]:
 
 
 def _session(place: Installation, store: Store, world: World, look: bool) -> Iterator[Session]:
-    engine = Engine(store, world.port, world.clock, place.settings, vmm=world.vmm)
+    caller = virtual_caller(world.port, world.clock, place.settings)
+    engine = Engine(store, world.port, world.clock, place.settings, vmm=world.vmm, caller=caller)
     engine.take_over()
     try:
         if look:
@@ -270,9 +271,8 @@ def _step(session: Session, opened: Opened, clock: VirtualClock, watch: Watch) -
             watch.listen(LOOK_EVERY)
             watch.look()
             skip.note_change(clock.now())
-        now, tick = clock.now(), session.service.settings.engine.tick
-        moments = skip.moments(session.engine, opened.world, advanced, now)
-        clock.jump(next_tick(now, opened.start, tick, *moments))
+        tick = session.service.settings.engine.tick
+        skip.go_on(session.engine, opened.world, advanced, opened.start, tick)
 
 
 def _goes_on(store: Store, run_id: int) -> bool:

@@ -31,6 +31,7 @@ from engine.sim.world import World
 Reply = TypeVar("Reply")
 Call = dict[str, object]
 FORMAT = 1
+HANGS = 3600.0  # seconds for which a call that hangs is waited for, outside of virtual time
 
 
 @dataclass(frozen=True)
@@ -316,7 +317,27 @@ class SimPort:
         changes: bool = True,
         result: Callable[[Reply], str | None] = lambda _: None,
     ) -> Reply:
-        """Make one call, save the world and record the call, and only then return or raise."""
+        """Make one call, save the world and record the call, and only then return or raise. Outside
+        of virtual time the call takes as long as the world charges, and has its effect in the
+        middle."""
+        if isinstance(self.clock, VirtualClock):
+            return self._at_once(name, act, host, vms, changes, result)
+        seconds = min(self.seconds(name, host, len(vms)), HANGS)
+        self.clock.wait(threading.Event(), seconds / 2)
+        try:
+            return self._at_once(name, act, host, vms, changes, result)
+        finally:
+            self.clock.wait(threading.Event(), seconds / 2)
+
+    def _at_once(
+        self,
+        name: str,
+        act: Callable[[float], Reply],
+        host: str | None,
+        vms: Sequence[str],
+        changes: bool,
+        result: Callable[[Reply], str | None],
+    ) -> Reply:
         with self._lock:
             begun = self.clock.now()
             line: Call = {"t": begun, "call": name, "result": None, "error": None}

@@ -5,7 +5,13 @@ from __future__ import annotations
 import math
 
 from engine.advance.engine import Advanced, Engine
+from engine.advance.open_calls import limits_of
+from engine.clock import Clock, VirtualClock
+from engine.settings import Settings
+from engine.sim.port import SimPort
 from engine.sim.world import World
+from engine.stories.queue import Queue
+from engine.vmm.port import VmmPort
 
 
 def next_tick(now: float, start: float, tick: float, *moments: float | None) -> float:
@@ -16,6 +22,13 @@ def next_tick(now: float, start: float, tick: float, *moments: float | None) -> 
     if known:
         ticks = max(ticks, math.ceil((min(known) - start) / tick - 1e-6))
     return start + ticks * tick
+
+
+def virtual_caller(port: VmmPort, clock: Clock, settings: Settings) -> Queue | None:
+    """Caller of a simulated fleet in virtual time; ``None``: the engine's usual one serves."""
+    if isinstance(port, SimPort) and isinstance(clock, VirtualClock):
+        return Queue(port, clock, limits_of(settings))
+    return None
 
 
 class Skip:
@@ -39,6 +52,16 @@ class Skip:
         if change is not None and change <= min(known):
             self._changed = change
         return known
+
+    def go_on(
+        self, engine: Engine, world: World, advanced: Advanced, start: float, tick: float
+    ) -> None:
+        """Let virtual time pass until there may be more to do after this step of the engine, or
+        until an answer has come. ``start``: when the world began."""
+        caller = engine.calls.caller
+        assert isinstance(caller, Queue)
+        now = engine.clock.now()
+        caller.go_on(next_tick(now, start, tick, *self.moments(engine, world, advanced, now)))
 
     def note_change(self, now: float) -> None:
         """Note that somebody changed the world or a run."""

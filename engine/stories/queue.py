@@ -91,6 +91,15 @@ class Queue:
             heapq.heappop(self._events)[2]()
         return bool(self._answers)
 
+    def go_on(self, until: float) -> None:
+        """Let virtual time pass until an answer has come, or until this time (Unix seconds)."""
+        while not self.run_due():
+            at = self.next_event()
+            if at is None or at > until:
+                self.clock.jump(until)
+                return
+            self.clock.jump(at)
+
     def ended(self) -> Sequence[Answered]:
         """See ``Caller``."""
         self.run_due()
