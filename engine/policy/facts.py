@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 from engine.model import Attempt, Damage, Doubt, Fleet, Look, Move, OpenCall, Rights, Run, same_host
@@ -39,12 +40,16 @@ class Facts:
 
     def call_about(self, move: int) -> OpenCall | None:
         """Return the call that changes this move's VM and has no answer yet, or ``None``."""
-        return next((c for c in self.calls if c.changes and move in c.moves), None)
+        return self._changes.get(move)
 
-    def call_at(self, host: str) -> OpenCall | None:
-        """Return the call that changes something on this host and has no answer yet."""
-        at = (c for c in self.calls if c.changes and any(same_host(h, host) for h in c.hosts))
-        return next(at, None)
+    @cached_property
+    def _changes(self) -> Mapping[int, OpenCall]:
+        return {move: call for call in self.calls if call.changes for move in call.moves}
+
+    @cached_property
+    def changing(self) -> Mapping[str, OpenCall]:
+        """Return the calls without an answer that change something, by host, case folded."""
+        return {host.casefold(): c for c in self.calls if c.changes for host in c.hosts}
 
     def rights_on(self, host: str, run: Run) -> Rights | None:
         """Rights checked on this host since the run last began or resumed; ``None``: not yet."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from engine.language.grammar import took
 from engine.language.sentence import HostName, say
@@ -60,10 +60,12 @@ def for_room(view: View, hosts: Sequence[str], text: str, coming: bool, landed: 
 def for_call(view: View, source: str, ways: Sequence[str]) -> Verdict | None:
     """Hold a move while a call that changes something on its source, or on all of its ``ways``, has
     had no answer for long: no other may begin there. ``None``: a way is open."""
-    stuck = {host: call for host in (source, *ways) if (call := _stuck_at(view, host))}
-    if source not in stuck and any(host not in stuck for host in ways):
+    stuck = _stuck(view)
+    if not stuck:
         return None
-    call = next(iter(stuck.values()), None)
+    call = stuck.get(source.casefold())
+    if call is None and not open_ways(view, ways):
+        call = next((stuck[h.casefold()] for h in ways if h.casefold() in stuck), None)
     if call is None:
         return None
     who = HostName(call.server) if call.server else "VMM"
@@ -73,12 +75,19 @@ def for_call(view: View, source: str, ways: Sequence[str]) -> Verdict | None:
 
 def open_ways(view: View, ways: Sequence[str]) -> list[str]:
     """Those of these hosts on which no call hangs."""
-    return [host for host in ways if _stuck_at(view, host) is None]
+    stuck = _stuck(view)
+    return [host for host in ways if host.casefold() not in stuck] if stuck else list(ways)
 
 
-def _stuck_at(view: View, host: str) -> OpenCall | None:
-    call = view.facts.call_at(host)
-    return call if call and view.now - call.begun >= 3 * view.rules.tick else None
+def _stuck(view: View) -> Mapping[str, OpenCall]:
+    """Calls that have been changing something for long, by host."""
+    found: Mapping[str, OpenCall] | None = view.known.get("stuck calls")
+    if found is None:
+        long_ago = view.now - 3 * view.rules.tick
+        changing = view.facts.changing.items()
+        found = {host: call for host, call in changing if call.begun <= long_ago}
+        view.known["stuck calls"] = found
+    return found
 
 
 def for_looks(view: View, source: str, target: str) -> Verdict | None:
