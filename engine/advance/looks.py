@@ -83,8 +83,9 @@ class Parts:
         return self._parts.get(look.key) or Part(look.kind, look.name)
 
     def _keep(self, pen: Pen, part: Part) -> None:
+        before = self._parts.get(part.key)
         self._parts[part.key], self._fleet = part, None
-        pen.keep_part(self.vmm, part)
+        pen.keep_part(self.vmm, part, before)
 
     def _drop_hosts(self, pen: Pen, known: set[str]) -> None:
         """Drop the parts of hosts that VMM no longer knows."""

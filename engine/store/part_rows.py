@@ -32,13 +32,14 @@ _KEEP_ANSWER = """INSERT INTO answers (vmm, kind, name, body) VALUES (?, ?, ?, ?
     WHERE answers.body <> excluded.body"""
 
 
-def write(db: Database, vmm: str, part: Part) -> None:
-    """Replace a part. Its answer is written only if it has changed."""
+def write(db: Database, vmm: str, part: Part, before: Part | None = None) -> None:
+    """Replace a part. Its answer is written only if it differs from that of ``before``, and from
+    the row."""
     kind, name = str(part.kind), part.name
     age = {field: getattr(part.age, field) for field in _AGE}
     age |= {"ids": codec.dumps(part.age.ids), "locked": int(part.age.locked)}
     db.upsert("parts", {"vmm": vmm, "kind": kind, "name": name, **age}, "vmm", "kind", "name")
-    if part.body is not None:
+    if part.body is not None and (before is None or before.body != part.body):
         db.execute(_KEEP_ANSWER, [vmm, kind, name, codec.to_json(part.body)])
 
 

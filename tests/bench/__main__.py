@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.bench import acks, economy, gaps, ready
+from tests.bench import acks, economy, gaps, looks, ready
 from tests.bench.table import Row, page, table
 from tests.served import ROOT
 
@@ -33,6 +33,10 @@ def sections(seconds: float, quick: bool) -> dict[str, Section]:
             "After all sockets have died at once",
             lambda folder: gaps.measure(folder, gaps.QUICK if quick else gaps.DEATHS),
         ),
+        "looks": (
+            "Looks and starts with the costs of a real VMM, in virtual time",
+            lambda folder: looks.measure(folder, *(looks.TINY if quick else looks.ALL)),
+        ),
         "ready": (
             "Restart, and the cost of writing down",
             lambda folder: ready.measure(folder, *((1, 20) if quick else (5, 500))),
@@ -46,7 +50,9 @@ def main(words: Sequence[str]) -> int:
     reader.add_argument("--seconds", type=float, default=60.0, help="of clicks at 50 a second")
     reader.add_argument("--quick", action="store_true", help="tiny numbers: does it run?")
     reader.add_argument("--out", type=Path, default=PAGE)
-    reader.add_argument("--only", default="", help="acks,economy,gaps,ready; nothing is written")
+    reader.add_argument(
+        "--only", default="", help="acks,economy,gaps,looks,ready; nothing is written"
+    )
     said = reader.parse_args(words)
     known = sections(said.seconds, said.quick)
     wanted = [word for word in said.only.split(",") if word] or list(known)

@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.store import events, queries
 from engine.stories import story_file
 from engine.stories.story import Player
-from engine.store import events, queries
 from tests.bench.table import Row, at_most, told
 
 TARGET_START, TARGET_OTHERS = 60.0, 1.03
+TARGET_BYTES = 4096.0
 
 
 @dataclass(frozen=True)
@@ -90,10 +91,12 @@ def _times(player: Player) -> Night:
         player.close()
 
 
+TINY = Size(2, 2, 2), Size(2, 2, 1), (5,)
+ALL = Size(50, 50, 20), Size(20, 8, 4), (10, 100, 1000)
 HANGS = '[[at]]\nt = "60s"\ndo = "hang"\nhost = "src00"\n'
 
 
-def measure(folder: Path, large: Size, middle: Size) -> Sequence[Row]:
+def measure(folder: Path, large: Size, middle: Size, crowds: Sequence[int]) -> Sequence[Row]:
     """Play both nights and count what a quiet tick asks for."""
     crowd = play(folder / "crowd", large)
     whole, hung = play(folder / "whole", middle), play(folder / "hung", middle, HANGS)
@@ -116,41 +119,52 @@ def measure(folder: Path, large: Size, middle: Size) -> Sequence[Row]:
             f"{hung.left if hung.ended else 0} of {hung.left} that were left",
         ),
         told("Violations of the safety rules", str(crowd.violations + hung.violations)),
-        *_quiet(folder / "quiet"),
+        *(row for vms in crowds for row in _quiet(folder / f"quiet {vms}", vms)),
     ]
 
 
-def _quiet(folder: Path) -> list[Row]:
-    """Calls of one pulse, by the number of VMs on the host, with one move in the middle."""
-    rows = []
-    for vms in (10, 100, 1000):
-        counted = _calls_of_ticks(folder / str(vms), vms)
-        per_tick = ", ".join(f"{call} {number:.1f}" for call, number in sorted(counted.items()))
-        rows.append(told(f"Calls a tick while a move runs, {vms} VMs a host", per_tick))
-    return rows
+def _quiet(folder: Path, vms: int) -> list[Row]:
+    """What a tick asks for and writes in the middle of the only move, with so many VMs a host."""
+    counted, rows, written = _ticks(folder, vms)
+    per_tick = ", ".join(f"{call} {number:.2f}" for call, number in sorted(counted.items()))
+    what = f"A quiet tick while a move runs, {vms} VMs on its host"
+    return [
+        at_most(f"{what}: remote calls", sum(counted.values()), 4, "", digits=2),
+        told("of these", per_tick),
+        at_most("rows written: bytes", written, TARGET_BYTES, ""),
+        told("rows", f"{rows:.1f}"),
+    ]
 
 
-def _calls_of_ticks(folder: Path, vms: int) -> dict[str, float]:
+TICKS = 60
+
+
+def _ticks(folder: Path, vms: int) -> tuple[dict[str, float], float, float]:
+    """Calls by name, rows and bytes of rows of one tick, on average over ``TICKS`` of them."""
     folder.mkdir(parents=True)
     fleet = 'format = 1\n[[host]]\nname = "hv01"\n[[host]]\nname = "hv02"\n'
     fleet += "".join(f'[[vm]]\nname = "vm{n}"\nhost = "hv01"\nminutes = 60.0\n' for n in range(vms))
     (folder / "fleet.toml").write_text(fleet, encoding="utf-8")
-    story = 'about = "A tick"\nuntil = "40m"\n[people]\nann = ["operator"]\n'
+    story = 'about = "A tick"\nuntil = "20m"\n[people]\nann = ["operator"]\n'
     story += '[[at]]\nt = "0s"\ndo = "say"\nby = "ann"\ntext = "vm vm0 to hv02"\n'
     (folder / "story.toml").write_text(story, encoding="utf-8")
     player = Player(story_file.load(folder), folder / "night.db")
     try:
         player.play()
-        began = player.start + 600
-        counted: Counter[str] = Counter()
-        while player.clock.now() < player.start + 3000:
+        since, store = len(player.port.calls), player.engine.store
+        raw = store.database().raw.conn
+        rows, written = raw.total_changes, 0
+        raw.set_trace_callback(None)
+        statements: list[str] = []
+        raw.set_trace_callback(statements.append)
+        for _ in range(TICKS):
             player.clock.jump(player.clock.now() + 5)
             player.engine.advance()
-        ticks = (player.clock.now() - player.start - 2400) / 5
-        for call in player.port.calls:
-            if float(str(call["t"])) >= player.start + 2400:
-                counted[str(call["call"])] += 1
-        assert began
-        return {name: number / ticks for name, number in counted.items()}
+        raw.set_trace_callback(None)
+        changes = ("INSERT", "UPDATE", "DELETE")
+        written = sum(len(s.encode()) for s in statements if s.lstrip().startswith(changes))
+        counted = Counter(str(call["call"]) for call in player.port.calls[since:])
+        rows = raw.total_changes - rows
+        return {n: k / TICKS for n, k in counted.items()}, rows / TICKS, written / TICKS
     finally:
         player.close()
