@@ -243,12 +243,11 @@ class EngineSettings(_Section):
     """Timing and limits of the engine."""
 
     tick: Positive = 5.0
-    """Interval between two observations while VMs move."""
+    """Interval between two looks at VMM's jobs while runs are unfinished."""
     lanes: Annotated[int, Field(ge=1, le=64), *_INT] = 8
-    """Concurrent calls, at most one per host. Always 1 with `--speed max`."""
+    """Concurrent calls besides looks. At most one at a time changes something on a host."""
     rereads: Annotated[int, Field(ge=1, le=16), *_INT] = 4
-    """Hosts that VMM re-reads at a time, beside the observations. At most half of
-    `vmm.sessions`."""
+    """Re-reads by VMM at a time. At most half of `vmm.sessions`."""
     start_window: Positive = 60.0
     """Time in which a start must reach VMM. A later start is void."""
     down_after: Seconds = 600.0
@@ -260,7 +259,7 @@ class EngineSettings(_Section):
     empty_gap: Seconds = 30.0
     """Minimum interval between the two observations that prove a host empty."""
     sweep: Positive = 60.0
-    """Interval between two observations while nothing moves."""
+    """Interval between two inventories of every host while no run is unfinished."""
     max_parallel_cold: AtLeast0 = 0
     """Concurrent moves of powered-down VMs in one run. 0: only the hosts' slots limit them."""
     mb_per_s: Annotated[float, Field(gt=0, allow_inf_nan=False), *_FLOAT] = 400.0
