@@ -113,6 +113,8 @@ class Queue:
         while (at := self.next_event()) is not None and at <= ends:
             self.clock.jump(at)
             self.run_due()
+        if self._events:
+            self.clock.jump(ends)
 
 
 _LISTS = frozenset(PartKind) - {PartKind.VMS, PartKind.VM, PartKind.HOST}
