@@ -69,19 +69,22 @@ _LOOKS = frozenset(map(str, PartKind))
 @dataclass(frozen=True)
 class Caps:
     """Calls that may be open at a time: ``calls`` of a plan, ``inventory`` questions to VMM's
-    database, ``rereads``, and looks at hosts, of which ``silent`` to hosts that did not answer."""
+    database, ``rereads``, and looks at hosts, of which ``silent`` to hosts that did not answer. Full
+    lists have lanes of their own: many moves that end at once must not keep them away."""
 
     calls: int
     inventory: int = 2
     rereads: int = 4
-    hosts: int = 16
+    pulses: int = 12
+    lists: int = 4
     silent: int = 4
 
 
 _GROUPS: Mapping[str, str] = {
-    "site": "inventory", "known": "inventory", "shown": "hosts", "pulse": "hosts",
+    "site": "inventory", "known": "inventory", "shown": "lists", "pulse": "pulses",
     "vms": "rereads", "vm": "rereads", "host": "rereads",
 }  # fmt: skip
+_OF_HOSTS = frozenset({"pulses", "lists"})
 
 
 @dataclass
@@ -105,7 +108,7 @@ class Lanes:
         self.groups["silent"] = sum(
             c.hosts[0].casefold() in self.silent
             for c in self.open
-            if _GROUPS.get(str(c.kind)) == "hosts"
+            if _GROUPS.get(str(c.kind)) in _OF_HOSTS
         )
         self.room = self.caps.calls - (len(self.open) - len(looks))
 
@@ -116,7 +119,7 @@ class Lanes:
         if (str(look.kind), name) in self.asked or (is_changing and name in self.held):
             return False
         groups = [group] if group else []
-        if group == "hosts" and name in self.silent:
+        if group in _OF_HOSTS and name in self.silent:
             groups.append("silent")
         if any(self.groups[one] >= getattr(self.caps, one) for one in groups):
             return False

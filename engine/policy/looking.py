@@ -90,7 +90,8 @@ def _pulses(
             if _is_urgent(attempt, fleet):
                 urgent.add(host.name)
     jobs = fleet.age(PartKind.JOBS)
-    for name, vms in ids.items():
+    # The lanes do not suffice for all at once: the one asked longest ago comes first.
+    for name, vms in sorted(ids.items(), key=lambda one: _asked_at(fleet, one[0])):
         age = fleet.age(PartKind.PULSE, name)
         if age.failed and not _is_due(age, BREATH, now, rules):
             continue
@@ -98,6 +99,11 @@ def _pulses(
         is_new = not set(vms) <= set(age.ids)
         if follows or is_new or _is_due(age, BREATH, now, rules):
             yield Look(PartKind.PULSE, name, tuple(vms))
+
+
+def _asked_at(fleet: Fleet, host: str) -> int:
+    age = fleet.age(PartKind.PULSE, host)
+    return max(age.asked, age.tried)
 
 
 def _is_urgent(attempt: Attempt, fleet: Fleet) -> bool:

@@ -353,7 +353,7 @@ def test_inventories_of_vmm_take_a_few_sessions_and_leave_the_list_of_jobs_alone
 
 def test_hosts_that_do_not_answer_leave_room_for_those_that_do():
     names = [f"hv{n}" for n in range(4)]
-    lanes = Lanes([], Caps(8, hosts=4, silent=1), frozenset(names[:3]))
+    lanes = Lanes([], Caps(8, lists=4, silent=1), frozenset(names[:3]))
     looks = [Look(PartKind.SHOWN, name) for name in names]
 
     assert [look.name for look in looks if lanes.admit_look(look)] == ["hv0", "hv3"]
