@@ -69,8 +69,8 @@ _LOOKS = frozenset(map(str, PartKind))
 @dataclass(frozen=True)
 class Caps:
     """Calls that may be open at a time: ``calls`` of a plan, ``inventory`` questions to VMM's
-    database, ``rereads``, and looks at hosts, of which ``silent`` to hosts that did not answer. Full
-    lists have lanes of their own: many moves that end at once must not keep them away."""
+    database, ``rereads``, and looks at hosts, of which ``silent`` to hosts that did not answer.
+    Full lists have lanes of their own: many moves that end at once must not keep them away."""
 
     calls: int
     inventory: int = 2
@@ -174,7 +174,7 @@ def _ask(call: Call | Look, port: VmmPort) -> CallAnswer:
         case Dismiss():
             port.clear(call.move.vm_id, Expected(call.host, call.not_after))
         case RefreshVm():
-            port.reread(Reread.VM, call.move.vm_id, call.not_after)
+            return CallAnswer(job=port.reread(Reread.VM, call.move.vm_id, call.not_after))
         case Start():
             return CallAnswer(job=port.start_move(call.order))
     return CallAnswer()

@@ -182,7 +182,10 @@ class Engine:
             records = queries.records(self.store, self.vmm)
         living = [r for r in records if r.run.state in LIVING]
         facts = self._facts()
-        self._look_round(living, facts)
+        if self._look_round(living, facts):
+            records = queries.records(self.store, self.vmm)
+            living = [r for r in records if r.run.state in LIVING]
+            facts = self._facts()
         fleet = self.calls.parts.fleet()
         error = self.calls.parts.errors.get((PartKind.JOBS, ""))
         if living and error is not None:
@@ -203,16 +206,21 @@ class Engine:
             ended=[key_of(one.step) for one in ended],
         )
 
-    def _look_round(self, living: Sequence[RunRecord], facts: Facts) -> None:
-        """Begin the looks that are due. Answers that come at once may make others due."""
+    def _look_round(self, living: Sequence[RunRecord], facts: Facts) -> bool:
+        """Begin the looks that are due. Answers that come at once may make others due. Return
+        whether answers to other calls came meanwhile, which change the records."""
+        changed = False
         for _ in range(AT_ONCE):
             fleet = self.calls.parts.fleet()
             looks = looks_due(living, facts, fleet, self.clock.now(), self.rules)
             if not looks:
-                return
+                break
             self.calls.make(self._begin((), [self._with_rereads(look) for look in looks]))
-            if not self.calls.take_answers():
-                return
+            ended = self.calls.take_answers()
+            changed = changed or any(not isinstance(one.step, Look) for one in ended)
+            if not ended:
+                break
+        return changed
 
     def _with_rereads(self, look: Look) -> Look:
         """Let a look at VMM's jobs ask for those of our re-reads, too."""

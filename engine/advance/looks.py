@@ -58,6 +58,8 @@ class Parts:
             body = answer.body
             if isinstance(body, Pulse):
                 body = replace(body, words=self._words(look, row, body))
+            if isinstance(body, JobList):
+                body = replace(body, over=self._over(look, body, newest))
             part = replace(part, body=body)
         self._keep(pen, part)
         if isinstance(answer.body, Site):
@@ -73,6 +75,14 @@ class Parts:
         listed = shown.age.asked if shown else 0
         kept = (w for w in old if w.asked > listed and w.vm_id not in look.ids)
         return (*new, *kept)
+
+    def _over(self, look: Look, list_: JobList, newest: int) -> tuple[tuple[str, int], ...]:
+        """Jobs asked for that do not run. Looks at what they moved are later than the first such
+        answer; if they had to be later than the latest, a slow host would never catch up."""
+        part = self._parts.get(look.key)
+        before = dict(part.body.over) if part and isinstance(part.body, JobList) else {}
+        running = {job.id for job in list_.jobs if job.state == "running"}
+        return tuple((id_, before.get(id_, newest)) for id_ in look.ids if id_ not in running)
 
     def _fail(self, pen: Pen, look: Look, row: OpenCall, error: VmmError) -> None:
         self.errors[look.key] = error

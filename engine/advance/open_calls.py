@@ -8,6 +8,7 @@ the job of a start, which helps to find the VM. Calls of an earlier engine may s
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -48,6 +49,8 @@ def limits_of(settings: Settings) -> Mapping[CallKind, float]:
     limits |= {CallKind.RIGHTS: vmm.limit_quick, CallKind.STOP: vmm.limit_quick}
     limits |= {CallKind(str(kind)): vmm.limit_read for kind in PartKind}
     limits |= {CallKind(str(kind)): vmm.limit_reread for kind in REREADS}
+    # The call of a refresh is open until VMM's job has ended.
+    limits[CallKind.REFRESH] = max(vmm.limit_change, vmm.limit_reread)
     return {kind: seconds + _MARGIN for kind, seconds in limits.items()}
 
 
@@ -69,6 +72,7 @@ class OpenCalls:
         calls = min(settings.engine.lanes, sessions)
         self._caps = Caps(calls, max(1, sessions // 4), rereads)
         self._limits, self._window = limits_of(settings), settings.engine.start_window
+        self._came: deque[Answered] = deque()
         self._begun: dict[int, BegunCall] = {}
         self._late: dict[int, BegunCall] = {}  # given up, but still running
         self._jobs: dict[int, str] = {}  # VMM's jobs of re-reads, by number of the call
@@ -123,14 +127,21 @@ class OpenCalls:
 
     def take_answers(self) -> list[BegunCall]:
         """Write all answers that have come, each in its own transaction. Return their calls."""
-        ended = [one for each in self.caller.ended() if (one := self._take(each)) is not None]
+        self._came.extend(self.caller.ended())
+        ended = []
+        while self._came:  # an answer that cannot be written now is kept for the next time
+            one = self._take(self._came[0])
+            self._came.popleft()
+            if one is not None:
+                ended.append(one)
         return ended + self._end_rereads()
 
     def _take(self, answered: Answered) -> BegunCall | None:
         number, answer = answered
-        late = self._late.pop(number, None)
+        late = self._late.get(number)
         if late is not None:
             self._keep_job(late, answer)
+            del self._late[number]
             return None
         begun = self._begun[number]
         with self._writing() as pen:
@@ -141,10 +152,10 @@ class OpenCalls:
                     return None  # open until VMM's job has ended
                 answer = CallAnswer(error=VmmUnavailable("VMM did not name the job of a re-read"))
             self._end(pen, begun, answer)
+        del self._begun[number]
         return begun
 
     def _end(self, pen: Pen, begun: BegunCall, answer: CallAnswer) -> None:
-        del self._begun[begun.row.id]
         if not isinstance(begun.step, Look):
             write_answer(pen, self.vmm, begun, answer)
             return
@@ -159,9 +170,9 @@ class OpenCalls:
             if not is_over:
                 continue
             begun = self._begun[number]
-            del self._jobs[number]
             with self._writing() as pen:
                 self._end(pen, begun, CallAnswer(error=reread_error(found)))
+            del self._jobs[number], self._begun[number]
             ended.append(begun)
         return ended
 
@@ -181,12 +192,13 @@ class OpenCalls:
         for number, begun in list(self._begun.items()):
             if now <= begun.row.deadline:
                 continue
-            if self._jobs.pop(number, None) is None:
-                self._late[number] = begun
             waited = round(now - begun.row.begun)
             error = VmmUnavailable(f"There was no answer within {waited} s")
             with self._writing() as pen:
                 self._end(pen, begun, CallAnswer(error=error))
+            del self._begun[number]
+            if self._jobs.pop(number, None) is None:
+                self._late[number] = begun
 
     def drop_looks(self, pen: Pen) -> None:
         """Drop the looks of earlier engines, which nobody waits for. They change nothing."""

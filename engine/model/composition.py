@@ -46,6 +46,7 @@ class _Composer:
             server_time=jobs.server_time if jobs else 0.0,
             hosts=tuple(self._host(host) for host in self.site.hosts),
             vms=vms,
+            over=dict(jobs.over) if jobs else {},
             jobs=_with_sources(jobs.jobs if jobs else (), vms),
             ages={key: part.age for key, part in self.parts.items()},
             words=self._words(),

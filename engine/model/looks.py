@@ -17,11 +17,14 @@ class JobList:
 
     ``server_time`` is VMM's clock (Unix seconds) before the list was read. ``unknown``: ids that
     were asked for and that VMM does not know. A job that moves no VM has an empty ``vm_id``.
+    ``over``: of jobs that were asked for and do not run, the newest call when VMM first said so.
+    Ports leave it empty.
     """
 
     server_time: float
     jobs: tuple[Job, ...] = ()
     unknown: tuple[str, ...] = ()
+    over: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True)

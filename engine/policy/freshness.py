@@ -4,7 +4,7 @@ that are needed first; none: decide now.
 | decision | needs |
 |---|---|
 | a move has ended | both Hyper-Vs' word on the VM, asked after VMM's answer about its job |
-| a start | jobs, counters and word on the VM at most 2 ticks old; room and switches a pass |
+| a start | jobs asked, counters and word on the VM answered 2 ticks ago; room, switches: a pass |
 | VMM's status of a VM at rest | VMM's list of the host, asked after the last attempt ended |
 | a host is empty | both full lists, asked after the last end, VMM's after a light re-read |
 
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from engine.model import Fleet, Look, Options, PartKind, Vm
+from engine.model import Attempt, Fleet, Look, Options, PartKind, Vm
 from engine.policy.waits import Rules
 
 BREATH = 30.0
@@ -32,10 +32,11 @@ def word_asked(fleet: Fleet, host: str, vm_id: str) -> tuple[int, float]:
     return max(word, (shown.asked, shown.asked_at or 0.0))
 
 
-def to_judge_end(fleet: Fleet, hosts: Iterable[str], vm_id: str, options: Options) -> Looks:
-    """Looks before the end of an attempt is judged: both hosts, asked after VMM's answer."""
+def to_judge_end(fleet: Fleet, hosts: Iterable[str], attempt: Attempt, options: Options) -> Looks:
+    """Looks before the end of an attempt is judged: both hosts, asked after VMM's answer that its
+    job does not run."""
     jobs = fleet.age(PartKind.JOBS)
-    after = jobs.answered
+    after, vm_id = fleet.over_since(attempt.job), attempt.vm_id
     if options.bulletproof:
         rereads = _reread(fleet, hosts, (jobs.asked_at or 0.0) - options.pass_, options)
         if rereads:
@@ -50,16 +51,27 @@ def to_start(
     """Looks before a start: what runs, whether the VM is as it was, and room and switches.
 
     If one of the fast looks is old, all are asked again: one after another, the first could be old
-    when the last is answered, for ever.
+    when the last is answered, for ever. Ages count from the answers, because a busy Hyper-V takes
+    long; the guards of the start itself see what has changed since. VMM's list of jobs counts from
+    the question: the start itself would be too slow for a VMM that takes longer for it.
     """
     both = (source, target)
+    jobs = fleet.age(PartKind.JOBS)
     pulses = [fleet.age(PartKind.PULSE, host) for host in both]
-    asked = [age.asked_at or 0.0 for age in (fleet.age(PartKind.JOBS), *pulses)]
-    asked += [word_asked(fleet, host, vm_id)[1] for host in both]
-    is_fresh = all(now - 2 * rules.tick <= at <= now for at in asked)
+    words = [word_asked(fleet, host, vm_id) for host in both]
+    since = now - 2 * rules.tick
+    is_fresh = since <= (jobs.asked_at or 0.0) <= now and all(
+        not age.failed
+        and (age.answered_at or 0.0) >= since
+        and now - BREATH <= (age.asked_at or 0.0) <= now
+        and (0 < age.asked <= number or since <= at <= now)
+        for (number, at), age in zip(words, pulses, strict=True)
+    )
     looks = []
-    if not is_fresh or any(age.failed for age in pulses):
-        looks = [Look(PartKind.JOBS), *(Look(PartKind.PULSE, host, (vm_id,)) for host in both)]
+    if not is_fresh:
+        looks = [Look(PartKind.PULSE, host, (vm_id,)) for host in both]
+        if not now - rules.tick < (jobs.asked_at or 0.0) <= now:
+            looks.insert(0, Look(PartKind.JOBS))
     for kind in (PartKind.KNOWN, PartKind.SHOWN):
         age = fleet.age(kind, target)
         if not now - options.pass_ <= (age.asked_at or 0.0) <= now:

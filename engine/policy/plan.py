@@ -12,8 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from engine.language.sentence import HostName, say
+from engine.language.sentence import HostName, Quote, say
 from engine.model import (
+    HYPERV,
+    REREADS,
     Fleet,
     Look,
     Move,
@@ -84,7 +86,16 @@ def plan(
         builder.steps.extend(settled.steps)
         builder.ask(settled.looks)
         builder.plan_by(settled.due)
-    return Plan(tuple(builder.steps), _together(builder.looks, living), builder.due)
+    looks = _together(builder.looks, living, facts)
+    waits = {look: again for look in looks if (again := _again_at(look, fleet, rules)) > now}
+    builder.plan_by(min(waits.values(), default=None))
+    return Plan(tuple(builder.steps), tuple(k for k in looks if k not in waits), builder.due)
+
+
+def _again_at(look: Look, fleet: Fleet, rules: Rules) -> float:
+    """Time from which a question may be asked again: three ticks after a failure."""
+    age = fleet.age(*look.key)
+    return (age.tried_at or 0.0) + 3 * rules.tick if age.failed else 0.0
 
 
 def _check_rights(
@@ -219,15 +230,30 @@ def _wants_renewal(view: View) -> bool:
     return approval.is_running_out(move.vm_id, view.approvals, view.rules, view.now, since)
 
 
+def _tell_failure(view: View, verdict: Verdict) -> Verdict:
+    """Hold a move that waits for a look whose question failed, with the reason."""
+    if verdict.step is not None or verdict.ready is not None:
+        return verdict
+    for look in verdict.looks:
+        age = view.fleet.age(*look.key)
+        if age.failed and look.kind not in REREADS:
+            is_host = look.kind in HYPERV
+            who = HostName(look.name) if is_host else "VMM"
+            text = say("{} did not answer a question about it: {}", who, Quote(age.error))
+            held = hold(view, Wait.HOST_DOWN if is_host else Wait.VMM_DOWN, text)
+            return replace(held, looks=verdict.looks)
+    return verdict
+
+
 def _ladder(view: View) -> Verdict:
     if view.move.state is MoveState.MOVING:
-        verdict = moving.moving(view)
+        verdict = _tell_failure(view, moving.moving(view))
         if verdict.step is None and view.move.wait is not None:
             return replace(verdict, step=Unhold(view.move))
         return verdict
     if view.move.state is MoveState.RESTORING:
-        return restoring.restoring(view)
-    return pending.pending(view)
+        return _tell_failure(view, restoring.restoring(view))
+    return _tell_failure(view, pending.pending(view))
 
 
 def _adopt(record: RunRecord, fleet: Fleet) -> list[Step]:
@@ -260,20 +286,23 @@ def _see_power(
     return replace(entry, move=replace(move, power=power, down_since=since))
 
 
-def _together(looks: Iterable[Look], living: Sequence[RunRecord]) -> tuple[Look, ...]:
-    """Merge the pulses of each host, and let them ask for all VMs in flight there."""
+def _together(looks: Iterable[Look], living: Sequence[RunRecord], facts: Facts) -> tuple[Look, ...]:
+    """Merge the pulses of each host, and let them ask for all VMs in flight there. Let the list of
+    jobs ask for all jobs of open attempts by id: VMM lists only running ones by itself."""
     vms: dict[str, dict[str, None]] = {}
     for look in looks:
         if look.kind is PartKind.PULSE:
             vms.setdefault(look.name, {}).update(dict.fromkeys(look.ids))
-    for record in living:
-        for attempt in filter(None, (entry.open_migration for entry in record.moves)):
-            for host in vms:
-                if same_host(host, attempt.source) or same_host(host, attempt.destination):
-                    vms[host][attempt.vm_id] = None
+    flying = [m.open_migration for record in living for m in record.moves if m.open_migration]
+    for attempt in flying:
+        for host in vms:
+            if same_host(host, attempt.source) or same_host(host, attempt.destination):
+                vms[host][attempt.vm_id] = None
     pulses = (Look(PartKind.PULSE, host, tuple(ids)) for host, ids in vms.items())
+    jobs = tuple(dict.fromkeys(a.job for a in (*flying, *facts.lost) if a.job))
     rest = (look for look in looks if look.kind is not PartKind.PULSE)
-    return (*rest, *pulses)
+    named = (replace(k, ids=jobs) if k.kind is PartKind.JOBS else k for k in rest)
+    return (*dict.fromkeys(named), *pulses)
 
 
 def _in_bulk(steps: list[Step]) -> list[Step]:

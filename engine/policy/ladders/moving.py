@@ -29,17 +29,16 @@ def moving(view: View) -> Verdict:
 
 def _judge_end(view: View, attempt: Attempt, both: tuple[str, ...]) -> Verdict:
     """Judge an attempt whose job has ended or was lost, by looks that were asked after that."""
-    looks = freshness.to_judge_end(view.fleet, both, attempt.vm_id, view.run.options)
+    looks = freshness.to_judge_end(view.fleet, both, attempt, view.run.options)
     if looks:
         return Verdict(looks=looks)
     vm = view.vm
     if vm is not None and vm.migrating_by_hyperv:
         return Verdict(due=view.now + view.rules.tick)
     if view.fleet.job(attempt.job) is None:
+        after = view.fleet.over_since(attempt.job)
         stale = [
-            look
-            for host in both
-            for look in freshness.to_trust_status(view.fleet, host, view.fleet.list_of_jobs)
+            look for host in both for look in freshness.to_trust_status(view.fleet, host, after)
         ]
         if stale:
             return Verdict(looks=tuple(stale))
@@ -118,7 +117,7 @@ def _look_for_arrival(view: View, attempt: Attempt, both: tuple[str, ...]) -> Ve
     found = arrival.find(attempt, view.vm, view.fleet)
     if found.place is not Whereabouts.DESTINATION:
         return Verdict(due=due)
-    looks = freshness.to_judge_end(view.fleet, both, attempt.vm_id, view.run.options)
+    looks = freshness.to_judge_end(view.fleet, both, attempt, view.run.options)
     if looks:
         return Verdict(looks=looks, due=due)
     return _where_it_ended(view, attempt)

@@ -46,20 +46,20 @@ def restoring(view: View) -> Verdict:
         return rungs.hold_foreign(view)
     if not same_host(vm.seen_on[0], host):
         return Verdict(Arrive(move, vm.seen_on[0]))
-    stale = freshness.to_trust_status(view.fleet, vm.vmm_host or host, view.last_closed)
-    if stale:
-        return Verdict(looks=stale)
-    if vm.failed and may_repair_vm(view, AttemptKind.DISMISS):
+    looks = freshness.to_trust_status(view.fleet, vm.vmm_host or host, view.last_closed)
+    if not looks and vm.failed and may_repair_vm(view, AttemptKind.DISMISS):
         return Verdict(Dismiss(move, host, view.valid_until))
-    if view.record.baseline is None:
-        return _conclude(view, host, ())
-    return _check_network(view, host)
+    # The network does not wait for VMM, only the end of the move does.
+    verdict = _check_network(view, host)
+    is_end = isinstance(verdict.step, Finish | Return)
+    return Verdict(looks=looks) if looks and is_end else replace(verdict, looks=looks)
 
 
 def _check_network(view: View, host: str) -> Verdict:
     record, move = view.record, view.move
     baseline, reading = record.baseline, record.reading
-    assert baseline is not None
+    if baseline is None:
+        return _conclude(view, host, ())
     if reading is None or not same_host(reading.host, host) or _is_stale(view):
         if waits.too_long(move, Wait.HOST_DOWN, view.rules, view.run.options, view.now):
             return Verdict(_unchecked(view, host))

@@ -38,12 +38,12 @@ def test_a_vm_starts_on_fresh_looks_without_asking_again(scene):
 )
 @pytest.mark.parametrize(("by", "starts"), [(10.0, True), (10.1, False), (-1.0, False)])
 def test_no_vm_starts_on_a_look_older_than_two_ticks_or_from_the_future(key, by, starts, scene):
-    """All fast looks are asked again together: one after another, the first would be old again."""
+    """Both pulses are asked again together: one after another, the first would be old again."""
     scene.with_ages(lambda fleet: aged(key, by=by, fleet=fleet))
     plan = scene.plan()
 
     assert bool([s for s in plan.steps if isinstance(s, Start)]) is starts
-    assert plan.looks == (() if starts else PULSES)
+    assert set(plan.looks) - {Look(PartKind.JOBS)} == (set() if starts else set(PULSES[-2:]))
 
 
 @pytest.mark.parametrize("host", [HV01, HV02])
@@ -57,7 +57,7 @@ def test_no_vm_starts_on_a_pulse_that_did_not_ask_for_it(host, scene):
     scene.with_ages(without)
 
     assert scene.steps(Start) == []
-    assert set(PULSES) <= set(scene.plan().looks)
+    assert set(PULSES[-2:]) <= set(scene.plan().looks)
 
 
 @pytest.mark.parametrize("kind", [PartKind.KNOWN, PartKind.SHOWN])
