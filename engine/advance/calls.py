@@ -111,6 +111,8 @@ class Lanes:
             if _GROUPS.get(str(c.kind)) in _OF_HOSTS
         )
         self.room = self.caps.calls - (len(self.open) - len(looks))
+        reading = sum(not c.changes and str(c.kind) not in _LOOKS for c in self.open)
+        self.readings = self.caps.calls - max(1, self.caps.calls // 4) - reading
 
     def admit_look(self, look: Look) -> bool:
         """Return whether the look may begin now; it then takes its lane."""
@@ -137,7 +139,10 @@ class Lanes:
         changes = kind in CHANGING
         if asked is None or self.room < 1 or (changes and hosts & self.held):
             return None
+        if not changes and self.readings < 1 < self.caps.calls:
+            return None  # hosts that hang while they are read leave lanes for changes
         self.room -= 1
+        self.readings -= not changes
         self.about |= {(kind, move.id) for move in moves_of(asked)}
         self.held |= hosts if changes else set()
         return asked

@@ -92,7 +92,7 @@ def _times(player: Player) -> Night:
 
 
 TINY = Size(2, 2, 2), Size(2, 2, 2), Size(2, 2, 1), (5,)
-ALL = Size(50, 50, 20), Size(50, 50, 4), Size(20, 8, 4), (10, 100, 1000)
+ALL = Size(50, 50, 20), Size(50, 50, 2), Size(20, 8, 4), (10, 100, 1000)
 HANGS = '[[at]]\nt = "60s"\ndo = "hang"\nhost = "src00"\n'
 
 

@@ -329,6 +329,14 @@ def test_a_locked_vmm_does_not_keep_the_rules_from_being_put_back():
     assert answer == CallAnswer(error=port.errors["put_models"])
 
 
+def test_readings_that_hang_leave_lanes_for_changes():
+    reading = [under_way(CallKind.RIGHTS, f"hv1{n}", moves=()) for n in range(6)]
+    lanes = Lanes(reading, Caps(8))
+
+    assert lanes.admit(CheckRights("hv02")) is None
+    assert lanes.admit(start("a")) == start("a")
+
+
 # --- looks ---------------------------------------------------------------------------------
 
 

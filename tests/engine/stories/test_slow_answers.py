@@ -1,0 +1,95 @@
+"""Nights on hosts and VMMs that answer slowly or not at all, and still come to an end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engine.stories.story import Played, play
+
+FLEET = """
+format = 1
+host = [{ name = "hv01" }, { name = "hv02" }]
+[costs]
+like = "vmm"
+"""
+VM = """
+[[vm]]
+name = "web01"
+host = "hv01"
+minutes = 8.0
+[[vm.nic]]
+vlan = 10
+[[vm.nic.acl]]
+action = "Deny"
+direction = "Inbound"
+weight = 1
+"""
+STORY = """
+about = "A night"
+until = "1h"
+[people]
+ann = ["operator"]
+[[at]]
+t = "0s"
+do = "say"
+by = "ann"
+text = "host hv01 to hv02"
+"""
+
+
+@pytest.fixture
+def night(tmp_path: Path):
+    def told(fleet: str, story: str = STORY) -> Played:
+        (tmp_path / "fleet.toml").write_text(fleet, encoding="utf-8")
+        (tmp_path / "story.toml").write_text(story, encoding="utf-8")
+        return play(tmp_path)
+
+    return told
+
+
+@pytest.mark.parametrize("seconds", [6.5, 8.0, 11.0, 14.0])
+def test_a_hyperv_that_takes_longer_than_a_tick_holds_up_no_start_and_no_end(seconds, night):
+    text = night(f"{FLEET}pulse = {seconds}\n{VM}").text
+
+    assert "R1 ended: 1 of 1 moved, hv01 is empty" in text
+
+
+def test_a_lost_rule_is_put_back_though_vmm_does_not_answer_about_the_host(night):
+    fault = """
+        [[at]]
+        t = "2m"
+        do = "fault"
+        call = "known"
+        how = "refused"
+        code = "801"
+        times = 100000
+    """
+    text = night(f"{FLEET}{VM}[lies]\nlose_acls_live = 1.0\n", STORY + fault).text
+
+    assert "put_ports 1," in text
+    why = "VMM did not answer a question about it: VMM refused known (801)"
+    assert f"web01 waits: {why}" in text
+    asked = int(text.split("known ")[-1].split(",")[0])
+    assert asked < 1800 / 5 * 2  # about once every three ticks, not as fast as VMM refuses
+
+
+@pytest.mark.parametrize("minutes", [5.29, 5.31, 5.33, 5.35])
+def test_a_failed_job_is_never_taken_for_a_lost_one_while_another_starts(minutes, night):
+    lengths = {"web01": 5.3, "web02": minutes, "web03": 6.1, "web04": 8.0}
+    vms = "".join(
+        VM.replace("web01", name).replace("8.0", str(length)) for name, length in lengths.items()
+    )
+    fails = '[[at]]\nt = "1s"\ndo = "outcome"\nvm = "web02"\njob = "failed"\nat = "source"\n'
+    lines = night(FLEET + vms, f"{STORY}{fails}times = 1\n").text.splitlines()
+
+    first = next(one for one in lines if "attempt.ended      web02: live" in one)
+    assert "live migration failed. " in first
+
+
+def test_a_refresh_is_over_when_vmms_job_is(night):
+    text = night(FLEET + VM.replace("minutes", 'status = "IncompleteVMConfig"\nminutes')).text
+
+    assert "web01: refresh completed" in text
+    assert "R1 ended: 1 of 1 moved, hv01 is empty" in text
