@@ -105,6 +105,10 @@ class Overtaken(StoreError):
     """A row changed between planning and writing. Nothing was written; plan again."""
 
 
+CLOSED = (StoreBusy, StoreUnwritable, StoreCorrupt)
+"""Errors of the file, not of what was to be written: it can be written again later."""
+
+
 class IllegalTransition(VMFerryError):
     """A state change that the tables of ``policy/states.py`` do not allow: a bug."""
 

@@ -381,7 +381,6 @@ ONE_IMPORTER = {
     "engine.policy.ladders.moving": "a ladder",
     "engine.policy.ladders.pending": "a ladder",
     "engine.policy.ladders.restoring": "a ladder",
-    "engine.policy.looking": "the looks that are due, apart from the plan",
     "engine.policy.plan": "the one question that the engine asks",
     "engine.policy.runs.gap": "rules of their own, tested alone",
     "engine.policy.starts.breakers": "rules of their own, tested alone",

@@ -1,9 +1,9 @@
-"""``advance``: one whole step of the engine. Take answers, observe, plan, write, begin calls.
+"""``advance``: one whole step of the engine. Take answers, look, plan, write, begin calls.
 
-Each step writes the answers that have come, makes one observation and one pure plan. If the plan
-needs hosts re-read before it can decide, they are re-read and the plan is made again. One
-transaction then writes all row steps and the calls that may begin now, and these are begun. No step
-waits for a call: its answer is taken by a later one.
+Each step writes the answers that have come, begins the looks that are due and makes one pure plan
+from what is known. One transaction then writes all row steps, and the calls and looks of the plan
+that may begin now, and these are begun. No step waits for a call: its answer is taken by a later
+one.
 
 Rules: a start is written before it is made, and whether it happened is observed, never assumed.
 Another engine on the same rows would do the same, except that it cannot hear the answers to this
@@ -120,8 +120,9 @@ class Engine:
         itself does not answer."""
         for kind in (PartKind.SITE, PartKind.JOBS):
             self._ask_and_wait([Look(kind)])
-            if kind in {key for key, _ in self.calls.parts.errors}:
-                raise self.calls.parts.errors[kind, ""]
+            error = self.calls.parts.errors.get((kind, ""))
+            if error is not None:
+                raise error
         hosts = [host.name for host in self.calls.parts.fleet().hosts]
         self._ask_and_wait([Look(k, h) for h in hosts for k in (PartKind.KNOWN, PartKind.SHOWN)])
         return self.calls.parts.fleet()
@@ -177,15 +178,10 @@ class Engine:
         acted = bool(self.calls.take_answers())
         now = self.clock.now()
         self.calls.give_up(now)
-        records = queries.records(self.store, self.vmm)
-        if self.calls.close_interrupted(records, now):
-            records = queries.records(self.store, self.vmm)
-        living = [r for r in records if r.run.state in LIVING]
-        facts = self._facts()
+        self.calls.close_interrupted(queries.records(self.store, self.vmm), now)
+        records, living, facts = self._read()
         if self._look_round(living, facts):
-            records = queries.records(self.store, self.vmm)
-            living = [r for r in records if r.run.state in LIVING]
-            facts = self._facts()
+            records, living, facts = self._read()
         fleet = self.calls.parts.fleet()
         error = self.calls.parts.errors.get((PartKind.JOBS, ""))
         if living and error is not None:
@@ -206,6 +202,11 @@ class Engine:
             ended=[key_of(one.step) for one in ended],
         )
 
+    def _read(self) -> tuple[Sequence[RunRecord], Sequence[RunRecord], Facts]:
+        """Read all runs, those that have not ended, and the facts."""
+        records = queries.records(self.store, self.vmm)
+        return records, [r for r in records if r.run.state in LIVING], self._facts()
+
     def _look_round(self, living: Sequence[RunRecord], facts: Facts) -> bool:
         """Begin the looks that are due. Answers that come at once may make others due. Return
         whether answers to other calls came meanwhile, which change the records."""
@@ -215,18 +216,12 @@ class Engine:
             looks = looks_due(living, facts, fleet, self.clock.now(), self.rules)
             if not looks:
                 break
-            self.calls.make(self._begin((), [self._with_rereads(look) for look in looks]))
+            self.calls.make(self._begin((), looks))
             ended = self.calls.take_answers()
             changed = changed or any(not isinstance(one.step, Look) for one in ended)
             if not ended:
                 break
         return changed
-
-    def _with_rereads(self, look: Look) -> Look:
-        """Let a look at VMM's jobs ask for those of our re-reads, too."""
-        if look.kind is not PartKind.JOBS:
-            return look
-        return replace(look, ids=(*look.ids, *self.calls.jobs_of_rereads()))
 
     def _has_looked(self, living: Sequence[RunRecord], facts: Facts, fleet: Fleet) -> bool:
         """Tell whether all that the first plan needs was asked since this engine took over. It does
@@ -244,10 +239,8 @@ class Engine:
     def next_look(self, since: float) -> float | None:
         """Return when the next regular look is due whose part was answered before ``since``, while
         runs are unfinished; ``None``: all were answered later. For virtual time, which skips."""
-        records = queries.records(self.store, self.vmm)
-        living = [r for r in records if r.run.state in LIVING]
-        fleet = self.calls.parts.fleet()
-        return next_look(living, self._facts(), fleet, self.rules, since)
+        _, living, facts = self._read()
+        return next_look(living, facts, self.calls.parts.fleet(), self.rules, since)
 
     def _write(self, records: Sequence[RunRecord], fleet: Fleet, made: Plan) -> list[BegunCall]:
         """Write all row steps, and the calls and looks that may begin now, in one transaction."""
@@ -255,7 +248,7 @@ class Engine:
         runs = {r.run.id: r for r in records}
         calls = in_order([step for step in made.steps if isinstance(step, Call)])
         until = self.clock.now() + fleet.ahead + self.rules.start_window
-        looks = [replace(self._with_rereads(look), not_after=until) for look in made.looks]
+        looks = [replace(look, not_after=until) for look in made.looks]
         with self._writing() as pen:
             pen.expect(records)
             pen.keep_beat(self.vmm)

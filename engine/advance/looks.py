@@ -6,6 +6,7 @@ The parts are kept in memory, too: only this engine writes them.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 
 from engine.advance.calls import CallAnswer
 from engine.errors import VmmError, VmmLocked, VmmUnavailable
@@ -37,7 +38,16 @@ class Parts:
         self.vmm = vmm
         self.errors: dict[Key, VmmError] = {}
         self._fleet: Fleet | None = None  # composed anew after a change
-        self._parts = {part.key: part for part in queries.parts(store, vmm)}
+        self._store = store
+
+    @cached_property
+    def _parts(self) -> dict[Key, Part]:
+        return {part.key: part for part in queries.parts(self._store, self.vmm)}
+
+    def forget(self) -> None:
+        """Read the rows anew: what was taken last is not among them."""
+        self.__dict__.pop("_parts", None)
+        self._fleet = None
 
     def fleet(self) -> Fleet:
         """Return the fleet, composed from the parts."""
@@ -109,12 +119,8 @@ class Parts:
     def ended_job(self, job: str) -> tuple[bool, Job | None]:
         """Return whether VMM's latest list shows that a job has ended, and the job if it knows
         it."""
-        part = self._parts.get((PartKind.JOBS, ""))
-        jobs = part.body if part and isinstance(part.body, JobList) else JobList(0.0)
-        found = next((one for one in jobs.jobs if one.id == job), None)
-        if found is not None:
-            return found.state != "running", found
-        return job in jobs.unknown, None
+        fleet = self.fleet()
+        return job in fleet.over, fleet.job(job)
 
 
 def reread_error(job: Job | None) -> VmmError | None:

@@ -18,7 +18,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from engine.advance.engine import Advanced, Engine
 from engine.advance.watchdog import Watchdog
 from engine.clock import Clock
-from engine.errors import Fenced, StoreBusy, StoreCorrupt, StoreUnwritable, VmmError, VmmUnavailable
+from engine.errors import CLOSED, Fenced, VmmError, VmmUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +110,7 @@ class Loop:
             self.last = self.engine.advance()
         except Fenced:
             raise
-        except (StoreBusy, StoreUnwritable, StoreCorrupt) as closed:
+        except CLOSED as closed:
             # A problem of the file is no bug and needs no traceback. A conflict of rows is a bug.
             log.error("%s", closed)
             self._said = str(closed)

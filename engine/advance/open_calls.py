@@ -9,15 +9,15 @@ the job of a start, which helps to find the VM. Calls of an earlier engine may s
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 
 from engine.advance.answers import BegunCall, begin_attempts, write_answer
 from engine.advance.callers import Answered, Caller
 from engine.advance.calls import CallAnswer, Caps, Lanes
 from engine.advance.looks import Parts, reread_error
-from engine.errors import VmmUnavailable
+from engine.errors import CLOSED, VmmUnavailable
 from engine.model import (
     MIGRATIONS,
     REREADS,
@@ -75,7 +75,6 @@ class OpenCalls:
         self._came: deque[Answered] = deque()
         self._begun: dict[int, BegunCall] = {}
         self._late: dict[int, BegunCall] = {}  # given up, but still running
-        self._jobs: dict[int, str] = {}  # VMM's jobs of re-reads, by number of the call
 
     def begin(
         self, pen: Pen, epoch: int, calls: Sequence[Call], looks: Sequence[Look]
@@ -89,35 +88,23 @@ class OpenCalls:
 
     def _write(self, pen: Pen, epoch: int, call: Call) -> BegunCall:
         attempts = begin_attempts(pen, call)
-        kind = KIND_OF[type(call)]
-        row = OpenCall(
-            id=0,
-            kind=kind,
-            hosts=hosts_of(call),
+        row = replace(
+            self._row(KIND_OF[type(call)], hosts_of(call), pen.now, epoch),
             moves=tuple(move.id for move in moves_of(call)),
             attempts=tuple(attempt for _, attempt in attempts),
-            epoch=epoch,
-            begun=pen.now,
-            deadline=pen.now + self._limits[kind],
             not_after=call.order.not_after if isinstance(call, Start) else None,
         )
         return BegunCall(replace(row, id=pen.calls.begin(self.vmm, row)), call, attempts)
 
     def _write_look(self, pen: Pen, epoch: int, look: Look) -> BegunCall:
-        kind = CallKind(str(look.kind))
-        is_reread = look.kind in REREADS
-        row = OpenCall(
-            id=0,
-            kind=kind,
-            hosts=(look.name,) if look.name else (),
-            moves=(),
-            attempts=(),
-            epoch=epoch,
-            begun=pen.now,
-            deadline=pen.now + self._limits[kind],
-            not_after=look.not_after if is_reread else None,
-        )
+        hosts = (look.name,) if look.name else ()
+        row = self._row(CallKind(str(look.kind)), hosts, pen.now, epoch)
+        if look.kind in REREADS:
+            row = replace(row, not_after=look.not_after)
         return BegunCall(replace(row, id=pen.calls.begin(self.vmm, row)), look, ())
+
+    def _row(self, kind: CallKind, hosts: tuple[str, ...], now: float, epoch: int) -> OpenCall:
+        return OpenCall(0, kind, hosts, (), (), epoch, now, now + self._limits[kind])
 
     def make(self, calls: Sequence[BegunCall]) -> None:
         """Begin calls that are written."""
@@ -129,31 +116,58 @@ class OpenCalls:
         """Write all answers that have come, each in its own transaction. Return their calls."""
         self._came.extend(self.caller.ended())
         ended = []
-        while self._came:  # an answer that cannot be written now is kept for the next time
-            one = self._take(self._came[0])
+        while self._came:  # an answer that cannot be written now is kept for the next step
+            one = self._take(*self._came[0])
             self._came.popleft()
             if one is not None:
                 ended.append(one)
         return ended + self._end_rereads()
 
-    def _take(self, answered: Answered) -> BegunCall | None:
-        number, answer = answered
+    def _take(self, number: int, answer: CallAnswer) -> BegunCall | None:
         late = self._late.get(number)
         if late is not None:
-            self._keep_job(late, answer)
-            del self._late[number]
+            with self._ending(number) as pen:
+                self._keep_job(pen, late, answer)
             return None
-        begun = self._begun[number]
-        with self._writing() as pen:
-            if begun.row.kind in _REREADS and answer.error is None:
-                if answer.job is not None:
-                    self._jobs[number] = answer.job
-                    pen.calls.note_job(self.vmm, number, answer.job)
-                    return None  # open until VMM's job has ended
-                answer = CallAnswer(error=VmmUnavailable("VMM did not name the job of a re-read"))
+        begun = self._begun.get(number)
+        if begun is None:  # its answer could not be written because of a bug
+            return None
+        if begun.row.kind in _REREADS and answer.error is None:
+            if answer.job is not None:
+                self._note_job(begun, answer.job)
+                return None
+            answer = CallAnswer(error=VmmUnavailable("VMM did not name the job of a re-read"))
+        with self._ending(number) as pen:
             self._end(pen, begun, answer)
-        del self._begun[number]
         return begun
+
+    @contextmanager
+    def _ending(self, number: int) -> Iterator[Pen]:
+        """Pen that writes the end of a call. While the file cannot be written, the call is kept for
+        the next step. A call whose end cannot be written because of a bug must not hold up the
+        others: it ends like the calls of an earlier engine."""
+        try:
+            with self._writing() as pen:
+                yield pen
+        except CLOSED:
+            self.parts.forget()
+            raise
+        except Exception:
+            self.parts.forget()
+            self._drop(number)
+            raise
+        self._drop(number)
+
+    def _drop(self, number: int) -> None:
+        self._begun.pop(number, None)
+        self._late.pop(number, None)
+
+    def _note_job(self, begun: BegunCall, job: str) -> None:
+        """Keep a re-read open until its job of VMM has ended."""
+        number = begun.row.id
+        with self._writing() as pen:
+            pen.calls.note_job(self.vmm, number, job)
+        self._begun[number] = replace(begun, row=replace(begun.row, job=job))
 
     def _end(self, pen: Pen, begun: BegunCall, answer: CallAnswer) -> None:
         if not isinstance(begun.step, Look):
@@ -165,25 +179,19 @@ class OpenCalls:
     def _end_rereads(self) -> list[BegunCall]:
         """End the re-reads whose jobs VMM shows as ended."""
         ended = []
-        for number, job in list(self._jobs.items()):
-            is_over, found = self.parts.ended_job(job)
+        for number, begun in list(self._begun.items()):
+            if begun.row.job is None:
+                continue
+            is_over, found = self.parts.ended_job(begun.row.job)
             if not is_over:
                 continue
-            begun = self._begun[number]
-            with self._writing() as pen:
+            with self._ending(number) as pen:
                 self._end(pen, begun, CallAnswer(error=reread_error(found)))
-            del self._jobs[number], self._begun[number]
             ended.append(begun)
         return ended
 
-    def jobs_of_rereads(self) -> tuple[str, ...]:
-        """VMM's jobs of the re-reads under way."""
-        return tuple(self._jobs.values())
-
-    def _keep_job(self, late: BegunCall, answer: CallAnswer) -> None:
-        if not isinstance(late.step, Start) or answer.job is None:
-            return
-        with self._writing() as pen:
+    def _keep_job(self, pen: Pen, late: BegunCall, answer: CallAnswer) -> None:
+        if isinstance(late.step, Start) and answer.job is not None:
             pen.calls.end(self.vmm, late.row.id, Result.LOST, answer.job)
             pen.attempts.issue(late.step.move, late.row.attempts[0], answer.job)
 
@@ -194,10 +202,9 @@ class OpenCalls:
                 continue
             waited = round(now - begun.row.begun)
             error = VmmUnavailable(f"There was no answer within {waited} s")
-            with self._writing() as pen:
+            with self._ending(number) as pen:
                 self._end(pen, begun, CallAnswer(error=error))
-            del self._begun[number]
-            if self._jobs.pop(number, None) is None:
+            if begun.row.job is None:
                 self._late[number] = begun
 
     def drop_looks(self, pen: Pen) -> None:

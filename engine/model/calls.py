@@ -50,7 +50,7 @@ class OpenCall:
     ``hosts`` of a look at one VM is its id. ``moves`` and ``attempts`` are row ids, in the same
     order; reading calls have no attempts except BASELINE. ``epoch``: the engine that made it.
     ``not_after``: the call does not act later (Unix seconds on the clock of the machine that
-    checks). At ``deadline`` the engine stops waiting.
+    checks). At ``deadline`` the engine stops waiting. ``job``: VMM's job of a re-read under way.
     """
 
     id: int
@@ -62,6 +62,7 @@ class OpenCall:
     begun: float
     deadline: float
     not_after: float | None = None
+    job: str | None = None
 
     @property
     def server(self) -> str:

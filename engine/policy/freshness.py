@@ -17,11 +17,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from engine.model import Attempt, Fleet, Look, Options, PartKind, Vm
+from engine.model import REREADS, Age, Attempt, Fleet, Look, Options, PartKind, Vm
 from engine.policy.waits import Rules
 
 BREATH = 30.0
 """Seconds between two pulses of a host on which nothing is about to change."""
+AGAIN = 3
+"""Ticks after a failure until the same question is asked again."""
 Looks = tuple[Look, ...]
 
 
@@ -138,7 +140,19 @@ def may_reread(fleet: Fleet, look: Look, now: float, options: Options) -> bool:
     ``refresh-interval``, ``refreshes`` times, and then once a ``pass``."""
     age = fleet.age(*look.key)
     last = max(age.asked_at or 0.0, age.tried_at or 0.0)
-    wait = options.pass_
-    if 0 < age.tries <= options.refreshes:
-        wait = options.refresh_interval
-    return last > now or now >= last + wait
+    return last > now or now >= last + _pause(age, options)
+
+
+def _pause(age: Age, options: Options) -> float:
+    return options.refresh_interval if 0 < age.tries <= options.refreshes else options.pass_
+
+
+def again_at(fleet: Fleet, look: Look, now: float, rules: Rules, options: Options) -> float:
+    """Return from when a needed look may be asked (Unix seconds): at once, and after a failure
+    ``AGAIN`` ticks later, or as ``may_reread`` says. A failure in the future shows that the clock
+    was set back."""
+    age = fleet.age(*look.key)
+    tried = age.tried_at or 0.0
+    if not age.failed or tried > now:
+        return now
+    return tried + (_pause(age, options) if look.kind in REREADS else AGAIN * rules.tick)

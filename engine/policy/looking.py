@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from engine.model import Age, Attempt, Fleet, Look, PartKind, RunRecord
 from engine.policy.facts import Facts
-from engine.policy.freshness import BREATH
+from engine.policy.freshness import AGAIN, BREATH
 from engine.policy.waits import Rules
 
 NEAR_END = 90
@@ -30,8 +30,7 @@ def looks_due(
     found: list[Look] = []
     open_moves = [*_open_migrations(living), *facts.lost]
     if living and _is_due(fleet.age(PartKind.JOBS), rules.tick, now, rules):
-        ids = dict.fromkeys(a.job for a in open_moves if a.job)
-        found.append(Look(PartKind.JOBS, ids=tuple(ids)))
+        found.append(Look(PartKind.JOBS, ids=jobs_to_ask(living, facts)))
     if _is_due(fleet.age(PartKind.SITE), rules.sweep, now, rules):
         found.append(Look(PartKind.SITE))
     found += _pulses(open_moves, fleet, now, rules)
@@ -60,6 +59,14 @@ def next_look(
 _INVENTORY = (PartKind.KNOWN, PartKind.SHOWN)
 
 
+def jobs_to_ask(living: Iterable[RunRecord], facts: Facts) -> tuple[str, ...]:
+    """Return the jobs that VMM is asked for by id, of open attempts and of re-reads: by itself it
+    lists only what runs."""
+    jobs = [attempt.job for attempt in (*_open_migrations(living), *facts.lost)]
+    jobs += [call.job for call in facts.calls]
+    return tuple(dict.fromkeys(filter(None, jobs)))
+
+
 def _open_migrations(living: Iterable[RunRecord]) -> list[Attempt]:
     return [m.open_migration for r in living for m in r.moves if m.open_migration is not None]
 
@@ -72,7 +79,7 @@ def _is_due(age: Age, interval: float, now: float, rules: Rules) -> bool:
 
 def _due_at(age: Age, interval: float, rules: Rules) -> float:
     if age.failed:
-        return (age.tried_at or 0.0) + 3 * rules.tick
+        return (age.tried_at or 0.0) + AGAIN * rules.tick
     return age.answered_at + interval if age.answered_at is not None else 0.0
 
 

@@ -12,10 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from engine.language.sentence import HostName, Quote, say
+from engine.language.sentence import HostName, say
 from engine.model import (
-    HYPERV,
-    REREADS,
     Fleet,
     Look,
     Move,
@@ -31,6 +29,7 @@ from engine.policy.approvals import approval
 from engine.policy.facts import Breakers, Facts
 from engine.policy.judging import arrival
 from engine.policy.ladders import moving, pending, restoring
+from engine.policy.looking import jobs_to_ask
 from engine.policy.plan_builder import PlanBuilder
 from engine.policy.runs import ending, gap
 from engine.policy.runs.adoption import newcomers
@@ -50,7 +49,7 @@ from engine.policy.steps import (
     Step,
     Unhold,
 )
-from engine.policy.verdict import Verdict, View, hold
+from engine.policy.verdict import Verdict, View, hold, tell_delay
 from engine.policy.waits import Rules
 
 LIVING = frozenset({RunState.ACTIVE, RunState.PAUSED, RunState.STOPPING})
@@ -65,7 +64,8 @@ def plan(
     lively = [record for record in runs if record.run.state in LIVING]
     living, steps = gap.resume_after_gap(lively, fleet, now, rules, facts)
     doubts = [a for a in facts.lost if arrival.is_in_doubt(a, fleet)]
-    builder = PlanBuilder(steps=[*steps, *(LetGo(a) for a in facts.lost if a not in doubts)])
+    steps = [*steps, *(LetGo(a) for a in facts.lost if a not in doubts)]
+    builder = PlanBuilder(fleet, rules, now, steps)
     doubted = {a.vm_id: a.run for a in doubts} | {d.vm_id: d.run for d in facts.unknown}
     owners = _owners(living)
     broken: dict[float, Breakers] = {}
@@ -84,18 +84,9 @@ def plan(
     for record in living:
         settled = ending.judge(record, fleet, now, rules, builder.steps)
         builder.steps.extend(settled.steps)
-        builder.ask(settled.looks)
+        builder.ask(settled.looks, record.run.options)
         builder.plan_by(settled.due)
-    looks = _together(builder.looks, living, facts)
-    waits = {look: again for look in looks if (again := _again_at(look, fleet, rules)) > now}
-    builder.plan_by(min(waits.values(), default=None))
-    return Plan(tuple(builder.steps), tuple(k for k in looks if k not in waits), builder.due)
-
-
-def _again_at(look: Look, fleet: Fleet, rules: Rules) -> float:
-    """Time from which a question may be asked again: three ticks after a failure."""
-    age = fleet.age(*look.key)
-    return (age.tried_at or 0.0) + 3 * rules.tick if age.failed else 0.0
+    return Plan(tuple(builder.steps), _together(builder.looks, living, facts), builder.due)
 
 
 def _check_rights(
@@ -193,7 +184,7 @@ def _climb(record: RunRecord, ground: _Ground, builder: PlanBuilder) -> list[Rea
             known=ground.known,
         )
         verdict = _await_call(view) or _ladder(view)
-        builder.add(verdict)
+        builder.add(verdict, run.options)
         if verdict.pauses:
             builder.given_up[run.id] = verdict.pauses
         if verdict.ready is not None:
@@ -230,30 +221,15 @@ def _wants_renewal(view: View) -> bool:
     return approval.is_running_out(move.vm_id, view.approvals, view.rules, view.now, since)
 
 
-def _tell_failure(view: View, verdict: Verdict) -> Verdict:
-    """Hold a move that waits for a look whose question failed, with the reason."""
-    if verdict.step is not None or verdict.ready is not None:
-        return verdict
-    for look in verdict.looks:
-        age = view.fleet.age(*look.key)
-        if age.failed and look.kind not in REREADS:
-            is_host = look.kind in HYPERV
-            who = HostName(look.name) if is_host else "VMM"
-            text = say("{} did not answer a question about it: {}", who, Quote(age.error))
-            held = hold(view, Wait.HOST_DOWN if is_host else Wait.VMM_DOWN, text)
-            return replace(held, looks=verdict.looks)
-    return verdict
-
-
 def _ladder(view: View) -> Verdict:
     if view.move.state is MoveState.MOVING:
-        verdict = _tell_failure(view, moving.moving(view))
+        verdict = tell_delay(view, moving.moving(view))
         if verdict.step is None and view.move.wait is not None:
             return replace(verdict, step=Unhold(view.move))
         return verdict
     if view.move.state is MoveState.RESTORING:
-        return _tell_failure(view, restoring.restoring(view))
-    return _tell_failure(view, pending.pending(view))
+        return tell_delay(view, restoring.restoring(view))
+    return tell_delay(view, pending.pending(view))
 
 
 def _adopt(record: RunRecord, fleet: Fleet) -> list[Step]:
@@ -287,8 +263,8 @@ def _see_power(
 
 
 def _together(looks: Iterable[Look], living: Sequence[RunRecord], facts: Facts) -> tuple[Look, ...]:
-    """Merge the pulses of each host, and let them ask for all VMs in flight there. Let the list of
-    jobs ask for all jobs of open attempts by id: VMM lists only running ones by itself."""
+    """Merge the pulses of each host, and let them ask for all VMs in flight there. The list of
+    jobs asks for all jobs of ours by id."""
     vms: dict[str, dict[str, None]] = {}
     for look in looks:
         if look.kind is PartKind.PULSE:
@@ -299,7 +275,7 @@ def _together(looks: Iterable[Look], living: Sequence[RunRecord], facts: Facts) 
             if same_host(host, attempt.source) or same_host(host, attempt.destination):
                 vms[host][attempt.vm_id] = None
     pulses = (Look(PartKind.PULSE, host, tuple(ids)) for host, ids in vms.items())
-    jobs = tuple(dict.fromkeys(a.job for a in (*flying, *facts.lost) if a.job))
+    jobs = jobs_to_ask(living, facts)
     rest = (look for look in looks if look.kind is not PartKind.PULSE)
     named = (replace(k, ids=jobs) if k.kind is PartKind.JOBS else k for k in rest)
     return (*dict.fromkeys(named), *pulses)

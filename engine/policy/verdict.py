@@ -8,14 +8,16 @@ end of a run in ``runs/``.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from engine.language.sentence import Command, HostName, Quote, Sentence, Turn, VmName, say
 from engine.language.text import is_typeable, quoted
 from engine.language.vocabulary import KEYWORDS
 from engine.model import (
+    HYPERV,
     MIGRATIONS,
+    REREADS,
     Approval,
     AttemptKind,
     Fleet,
@@ -32,7 +34,7 @@ from engine.model import (
     Wait,
     same_host,
 )
-from engine.policy import waits
+from engine.policy import freshness, waits
 from engine.policy.facts import Breakers, Facts
 from engine.policy.judging.causes import kind_of
 from engine.policy.steps import Finish, Hold, Step
@@ -181,6 +183,33 @@ def hold_or(
     if waits.too_long(view.move, wait, view.rules, view.run.options, view.now):
         return Verdict(ending)
     return hold(view, wait, text, needs_person=needs_person)
+
+
+def tell_delay(view: View, verdict: Verdict) -> Verdict:
+    """Hold a move that only waits for looks, if one of them failed or has been under way for long:
+    people are told why. Other verdicts stay as they are."""
+    if verdict.step is not None or verdict.ready is not None:
+        return verdict
+    for look in verdict.looks:
+        text = _trouble(view, look)
+        if text:
+            wait = Wait.HOST_DOWN if look.kind in HYPERV else Wait.VMM_DOWN
+            return replace(hold(view, wait, text, verdict.due), looks=verdict.looks)
+    return verdict
+
+
+def _trouble(view: View, look: Look) -> str:
+    """Reason why a look has no answer; empty: there is none."""
+    who = HostName(look.name) if look.kind in HYPERV else "VMM"
+    age, call = view.fleet.age(*look.key), view.facts.look(look)
+    if age.failed and look.kind in REREADS:
+        host = HostName(look.host or look.name)
+        return say("VMM could not re-read {}: {}", host, Quote(age.error))
+    if age.failed:
+        return say("{} did not answer a question about it: {}", who, Quote(age.error))
+    if call is not None and view.now - call.begun >= freshness.AGAIN * view.rules.tick:
+        return say("{} takes long to answer what runs now", who)
+    return ""
 
 
 #: Results of a repair that did not happen and does not count.

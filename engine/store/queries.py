@@ -160,7 +160,7 @@ def open_calls(store: Store, vmm: str) -> tuple[OpenCall, ...]:
     """Return the calls that have no answer yet, of earlier engines, too, in the order in which they
     were begun."""
     rows = store.query(
-        """SELECT id, kind, hosts, moves, attempts, epoch, begun, deadline, not_after
+        """SELECT id, kind, hosts, moves, attempts, epoch, begun, deadline, not_after, job
            FROM calls WHERE vmm = ? AND ended IS NULL ORDER BY id""",
         [vmm],
     )

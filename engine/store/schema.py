@@ -7,17 +7,13 @@ Every table is STRICT. Times are REAL Unix seconds UTC. Lists and options are JS
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
-from typing import Any
 
 from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
 from engine.language.sentence import Command, Part, Person, Sentence
 from engine.model.ids import OLD_ID, read_id
-from engine.store.codec import dumps
 
 migrations = Migrations("vmferry")
 
@@ -128,20 +124,6 @@ def m009_sentences(db: Database) -> None:
             db.execute(f"UPDATE {table} SET {column}_parts = ? WHERE id = ?", [parts, number])
 
 
-def _in_parts(fleet: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The head and the parts of a fleet, as this version keeps them."""
-    times, parts = ("seen_at", "refreshed_at"), {"": {"jobs": fleet["jobs"], "vms": []}}
-    for host in fleet["hosts"]:
-        lasting = {key: value for key, value in host.items() if key not in times}
-        parts[host["name"]] = {"host": lasting, "vms": []}
-    names = {name.casefold(): name for name in parts}
-    for place, vm in enumerate(fleet["vms"]):
-        parts[names.get((vm["vmm_host"] or "").casefold(), "")]["vms"].append([place, vm])
-    hosts = [[host["name"], *(host[key] for key in times)] for host in fleet["hosts"]]
-    head = {key: fleet[key] for key in ("vmm", "at", "server_time")}
-    return {**head, "hosts": hosts}, parts
-
-
 @migrations()
 def m010_parts(db: Database) -> None:
     """Keep the last observation in parts. Before, each observation rewrote one row for the whole
@@ -151,11 +133,6 @@ def m010_parts(db: Database) -> None:
              vmm TEXT NOT NULL REFERENCES fleets (vmm), name TEXT NOT NULL, body TEXT NOT NULL,
              PRIMARY KEY (vmm, name)) STRICT"""
     )
-    for vmm, body in db.execute("SELECT vmm, body FROM fleets").fetchall():
-        head, parts = _in_parts(json.loads(body))
-        db.execute("UPDATE fleets SET body = ? WHERE vmm = ?", [dumps(head), vmm])
-        rows = [[vmm, name, dumps(part)] for name, part in parts.items()]
-        db.conn.executemany("INSERT INTO parts VALUES (?, ?, ?)", rows)
 
 
 @migrations()

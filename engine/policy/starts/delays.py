@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from engine.language.grammar import took
 from engine.language.sentence import HostName, say
-from engine.model import HYPERV, Look, OpenCall, Outcome, PartKind, Wait
+from engine.model import Look, OpenCall, Outcome, PartKind, Wait
 from engine.policy import freshness, waits
 from engine.policy.freshness import BREATH
 from engine.policy.starts.slots import Slots
 from engine.policy.steps import CallOut, Hold
-from engine.policy.verdict import Verdict, View, ended, hold
+from engine.policy.verdict import Verdict, View, ended, hold, tell_delay
 
 
 def for_slot(view: View, text: str, hosts: Sequence[str], ledger: Slots) -> Verdict:
@@ -91,20 +91,8 @@ def _stuck(view: View) -> Mapping[str, OpenCall]:
 
 
 def for_looks(view: View, source: str, target: str) -> Verdict | None:
-    """Ask for what a start needs to know, and tell people if such a look has been under way for
-    long. ``None``: all is fresh."""
-    options = view.run.options
-    looks = freshness.to_start(
-        view.fleet, source, target, view.move.vm_id, view.now, view.rules, options
-    )
-    if not looks:
-        return None
-    for look in looks:
-        call = view.facts.look(look)
-        if call is not None and view.now - call.begun >= 3 * view.rules.tick:
-            is_host = look.kind in HYPERV
-            who = HostName(look.name) if is_host else "VMM"
-            text = say("{} takes long to answer what runs now", who)
-            wait = Wait.HOST_DOWN if is_host else Wait.VMM_DOWN
-            return Verdict(Hold(view.move, wait, text), looks)
-    return Verdict(looks=looks)
+    """Ask for what a start needs to know, and tell people if that fails or takes long. ``None``:
+    all is fresh."""
+    vm_id, options = view.move.vm_id, view.run.options
+    looks = freshness.to_start(view.fleet, source, target, vm_id, view.now, view.rules, options)
+    return tell_delay(view, Verdict(looks=looks)) if looks else None

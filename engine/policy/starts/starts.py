@@ -168,7 +168,7 @@ class _Allotment:
         source = here(view)
         if kind is AttemptKind.COLD and source in self.running_now:
             text = "running VMs of its host go first"
-            self.builder.add(hold(view, Wait.RUNNING_FIRST, text))
+            self.builder.add(hold(view, Wait.RUNNING_FIRST, text), view.run.options)
             return
         chosen = self._choose(view, kind, gates)
         target = chosen if isinstance(chosen, str) else None
@@ -176,7 +176,7 @@ class _Allotment:
         if not _has_fresh_baseline(view, self.rules) and not self._save(view, target is not None):
             return
         if isinstance(chosen, Verdict):
-            self.builder.add(chosen)
+            self.builder.add(chosen, view.run.options)
             return
         self._take(view, kind, chosen, gates)
         self._start(view, kind, chosen)
@@ -204,7 +204,7 @@ class _Allotment:
         is_cold = kind is AttemptKind.COLD
         stale = delays.for_looks(view, source, target)
         if stale is not None:
-            self.builder.add(stale)
+            self.builder.add(stale, view.run.options)
             return
         order = MoveOrder(
             vm_id=view.move.vm_id,
@@ -274,7 +274,7 @@ class _Allotment:
             return True
         verdict = _save_first(view)
         if verdict is not None:
-            self.builder.add(verdict)
+            self.builder.add(verdict, view.run.options)
             return False
         self.unsaved.setdefault(here(view), []).append(view.move)
         return True
