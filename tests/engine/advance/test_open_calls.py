@@ -11,10 +11,10 @@ from engine.advance.engine import Engine
 from engine.advance.watchdog import LONG, Watchdog
 from engine.clock import VirtualClock
 from engine.commands.service import Service
-from engine.errors import VmmUnavailable
+from engine.errors import StoreUnwritable, VmmUnavailable
 from engine.language import grammar
-from engine.model import CallKind, Look, MoveState, PartKind, Result, Wait
-from engine.policy.steps import Start
+from engine.model import AttemptKind, CallKind, Look, MoveState, PartKind, Result, Wait
+from engine.policy.steps import PutBack, Start
 from engine.settings import Settings
 from engine.sim.fleet_file import parse
 from engine.sim.port import SimPort, open_world
@@ -48,6 +48,9 @@ class Held:
         else:
             self._answers.append((number, make(call, self.port)))
 
+    def answer(self, number: int, answer: CallAnswer) -> None:
+        self._answers.append((number, answer))
+
     def let_go(self, answer: CallAnswer | None = None) -> None:
         """Make the waiting calls, or give them this answer."""
         for number, call in self.waiting.items():
@@ -63,8 +66,8 @@ class Held:
 
 
 class Place:
-    def __init__(self, folder) -> None:
-        opened = open_world(parse(FLEET), None, speed=math.inf)
+    def __init__(self, folder, fleet: str = FLEET) -> None:
+        opened = open_world(parse(fleet), None, speed=math.inf)
         self.world, self.clock = opened.world, VirtualClock(opened.world.now)
         self.store = Store(folder / "vmferry.db", durable=False)
         self.port = SimPort(self.world, self.clock)
@@ -237,6 +240,76 @@ def test_rows_of_looks_exist_only_while_they_are_open(place):
 
 
 # --- the watchdog ------------------------------------------------------------------------------
+
+
+def test_answers_that_cannot_be_written_are_kept_until_the_file_is_open_again(place):
+    start = started(place)
+    place.caller.held.add(PartKind.JOBS)
+    place.steps(2)
+    place.store.database().execute("PRAGMA query_only = 1")
+    place.caller.let_go()
+    for _ in range(2):
+        with pytest.raises(StoreUnwritable):
+            place.engine.advance()
+    place.store.database().execute("PRAGMA query_only = 0")
+    place.caller.held.clear()
+    place.engine.advance()
+
+    assert place.entry(start.move.vm).open_migration.job is not None
+    assert place.engine.calls.parts.fleet() == queries.fleet(place.store, "vmm01")
+
+
+def test_an_answer_that_cannot_be_written_because_of_a_bug_holds_up_no_other(place):
+    start = started(place)
+    place.caller.held.add(PartKind.JOBS)
+    place.steps(2)
+    jobs = next(number for number, one in place.caller.waiting.items() if isinstance(one, Look))
+    del place.caller.waiting[jobs]
+    place.caller.answer(jobs, CallAnswer(body=object()))
+    place.caller.let_go()
+    place.caller.held.clear()
+    with pytest.raises(TypeError):
+        place.engine.advance()
+    place.steps()
+
+    assert place.entry(start.move.vm).open_migration.job is not None
+
+
+class AnswersLate(Held):
+    """A caller whose held calls are answered while the next list of jobs is asked for."""
+
+    def begin(self, number, call):
+        super().begin(number, call)
+        if isinstance(call, Look) and call.kind is PartKind.JOBS:
+            self.let_go()
+
+
+LOSES_RULES = """
+format = 1
+lies = { lose_acls_live = 1.0 }
+host = [{ name = "hv01" }, { name = "hv02" }]
+[[vm]]
+name = "web01"
+host = "hv01"
+minutes = 1
+[[vm.nic]]
+acl = [{ action = "Deny", direction = "Inbound", weight = 1 }]
+"""
+
+
+def test_a_network_is_put_back_once_though_the_answer_comes_during_the_looks(tmp_path):
+    place = Place(tmp_path, LOSES_RULES)
+    place.engine.close()
+    place.caller = AnswersLate(place.port, {PutBack})
+    place.engine = Engine(place.store, place.port, place.clock, Settings(), caller=place.caller)
+    place.engine.take_over()
+    place.steps(30)
+
+    entry = place.entry()
+    assert entry.move.state is MoveState.DONE
+    assert [a.result for a in entry.of(AttemptKind.RESTORE)] == [Result.OK]
+    place.engine.close()
+    place.store.close()
 
 
 def test_the_watchdog_tells_of_a_call_that_hangs_while_it_hangs(place):

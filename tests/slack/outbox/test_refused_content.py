@@ -162,8 +162,8 @@ def test_a_run_whose_board_slack_rejects_does_not_start_and_says_why(night):
 def test_a_card_whose_closing_update_is_rejected_still_loses_its_buttons(night):
     board = night.ask_for()
     card = night.card(board)
+    night.side.publisher.loop.stop()  # else its last look may put a board that takes the refusal
     night.settled()
-    night.side.publisher.loop.stop()
     night.slack.order(UPDATE, "invalid_blocks", times=1)
     night.slack.click(night.ravi, card.ts, "approve")
     night.slack.wait_for(lambda: not queries.open_approvals(night.store))
@@ -179,8 +179,8 @@ def test_a_card_whose_closing_update_is_rejected_still_loses_its_buttons(night):
 
 def test_a_rejected_update_is_noted_and_the_old_version_stays(night):
     board = night.ask_for("vm web01 to hv02 now")
-    night.settled()
     night.side.publisher.loop.stop()  # else a newer version may take the refusal
+    night.settled()
     night.slack.order(UPDATE, "msg_blocks_too_long", times=2)
     night.step(until=lambda: shown_as(night, "web01") is MoveState.MOVING)
     night.slack.wait_for(lambda: look(night) or notes(night))
