@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -11,7 +13,7 @@ from engine.advance.engine import Engine
 from engine.advance.watchdog import LONG, Watchdog
 from engine.clock import VirtualClock
 from engine.commands.service import Service
-from engine.errors import StoreUnwritable, VmmUnavailable
+from engine.errors import StoreError, StoreUnwritable, VmmUnavailable
 from engine.language import grammar
 from engine.model import AttemptKind, CallKind, Look, MoveState, PartKind, Result, Wait
 from engine.policy.steps import PutBack, Start
@@ -242,20 +244,39 @@ def test_rows_of_looks_exist_only_while_they_are_open(place):
 # --- the watchdog ------------------------------------------------------------------------------
 
 
+@contextmanager
+def closed_file(place: Place) -> Iterator[None]:
+    place.store.database().execute("PRAGMA query_only = 1")
+    yield
+    place.store.database().execute("PRAGMA query_only = 0")
+
+
 def test_answers_that_cannot_be_written_are_kept_until_the_file_is_open_again(place):
     start = started(place)
     place.caller.held.add(PartKind.JOBS)
     place.steps(2)
-    place.store.database().execute("PRAGMA query_only = 1")
-    place.caller.let_go()
-    for _ in range(2):
-        with pytest.raises(StoreUnwritable):
-            place.engine.advance()
-    place.store.database().execute("PRAGMA query_only = 0")
+    with closed_file(place):
+        place.caller.let_go()
+        for _ in range(2):
+            with pytest.raises(StoreUnwritable):
+                place.engine.advance()
     place.caller.held.clear()
     place.engine.advance()
 
     assert place.entry(start.move.vm).open_migration.job is not None
+
+
+def test_the_engine_does_not_know_what_could_not_be_written(place):
+    place.caller.held.add(PartKind.JOBS)
+    place.steps(2)
+    place.store.database().execute(
+        """CREATE TEMP TRIGGER fails BEFORE DELETE ON calls
+           BEGIN SELECT RAISE(ABORT, 'broken'); END"""
+    )
+    place.caller.let_go()
+    with pytest.raises(StoreError):
+        place.engine.advance()
+
     assert place.engine.calls.parts.fleet() == queries.fleet(place.store, "vmm01")
 
 
