@@ -195,20 +195,22 @@ class RunDefaults(_Section):
     backup: Seconds = 3600.0
     """Time to wait for a VM's backup to end."""
     bulletproof: Flag = False
-    """Refresh the hosts at every observation, not once per `pass`; at most `engine.rereads` hosts
-    at a time."""
+    """VMM re-reads the VMs of both hosts before each start and after each end. At most
+    `engine.rereads` re-reads at a time."""
     stop_on_failure: Flag = False
     """Start nothing more after the first VM that cannot be moved. Moves in flight are completed."""
     now: Flag = False
     """Start requests from Slack without a preview."""
     pass_: Annotated[Positive, Field(alias="pass")] = 60.0
-    """Interval between two refreshes of a host, and the back-off after the first failed attempt."""
+    """Interval between two inventories of a host, and the back-off after the first failed
+    attempt."""
     lookups: AtLeast1 = 3
     """Lookups for a migration job that VMM does not show yet."""
     lookup_interval: Seconds = 10.0
     """Interval between these lookups."""
     refreshes: AtLeast0 = 3
-    """Attempts to refresh a locked or failing host. Afterwards VMFerry tries once per `pass`."""
+    """Attempts to have VMM re-read a locked or failing host. Afterwards VMFerry tries once per
+    `pass`."""
     refresh_interval: Seconds = 60.0
     """Interval between these attempts, and between two repairs of a failed or incomplete VM."""
 
@@ -245,7 +247,8 @@ class EngineSettings(_Section):
     tick: Positive = 5.0
     """Interval between two looks at VMM's jobs while runs are unfinished."""
     lanes: Annotated[int, Field(ge=1, le=64), *_INT] = 8
-    """Concurrent calls besides looks. At most one at a time changes something on a host."""
+    """Concurrent calls besides looks, at most `vmm.sessions`. At most one at a time changes
+    something on a host."""
     rereads: Annotated[int, Field(ge=1, le=16), *_INT] = 4
     """Re-reads by VMM at a time. At most half of `vmm.sessions`."""
     start_window: Positive = 60.0

@@ -400,7 +400,6 @@ ONE_IMPORTER = {
     "engine.views.report.as_csv": "one form of the report",
     "engine.views.report.in_words": "one form of the report",
     "engine.vmm.looking": "looks, apart from changes",
-    "engine.vmm.pending": "threads, apart from what they are for",
     "engine.vmm.sockets": "the only part that reaches below the library's connections",
     "engine.vmm.wire": "one of two worlds behind the port",
 }

@@ -7,8 +7,8 @@ serves virtual time without costs and tests; ``Threads`` serves real and acceler
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Protocol
 
 from engine.advance.calls import CallAnswer, make
@@ -16,7 +16,6 @@ from engine.clock import SystemClock
 from engine.errors import VmmUnavailable
 from engine.model import Look
 from engine.policy.steps import Call
-from engine.vmm.pending import PendingCalls
 from engine.vmm.port import VmmPort
 
 log = logging.getLogger(__name__)
@@ -68,19 +67,39 @@ class Threads:
     def __init__(self, port: VmmPort) -> None:
         self.port = port
         self.came: Callable[[], object] = lambda: None
-        self._calls = PendingCalls[CallAnswer](SystemClock(), lambda: self.came())
+        self._lock = threading.Lock()
+        self._running: dict[int, threading.Thread] = {}
+        self._answers: list[Answered] = []
 
     def begin(self, number: int, call: Call | Look) -> None:
-        """See ``Caller``."""
-        self._calls.begin(str(number), partial(_make, call, self.port))
+        """See ``Caller``. Raises ``RuntimeError`` if the system has no thread left."""
+        name = f"call {number}"
+        thread = threading.Thread(target=self._run, args=(number, call), name=name, daemon=True)
+        with self._lock:
+            thread.start()
+            self._running[number] = thread
+
+    def _run(self, number: int, call: Call | Look) -> None:
+        answer = _make(call, self.port)
+        with self._lock:
+            self._answers.append((number, answer))
+            del self._running[number]
+        self.came()
 
     def ended(self) -> Sequence[Answered]:
         """See ``Caller``."""
-        return [(int(key), answer) for key, answer in self._calls.ended().items()]
+        with self._lock:
+            came, self._answers = self._answers, []
+            return came
 
     def wait(self, seconds: float) -> None:
         """See ``Caller``."""
-        self._calls.wait(seconds=seconds)
+        with self._lock:
+            threads = list(self._running.values())
+        clock = SystemClock()
+        ends = clock.monotonic() + seconds
+        for thread in threads:
+            thread.join(max(0.0, ends - clock.monotonic()))
 
 
 def _make(call: Call | Look, port: VmmPort) -> CallAnswer:

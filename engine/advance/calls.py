@@ -69,12 +69,13 @@ _LOOKS = frozenset(map(str, PartKind))
 @dataclass(frozen=True)
 class Caps:
     """Calls that may be open at a time: ``calls`` of a plan, ``inventory`` questions to VMM's
-    database, ``rereads``, and looks at hosts, of which ``silent`` to hosts that did not answer.
-    Full lists have lanes of their own: many moves that end at once must not keep them away."""
+    database, ``rereads``, ``pulses``, and ``lists`` (full lists of a host's VMs by its Hyper-V),
+    which many moves that end at once must not keep away. ``silent``: of pulses and lists, those to
+    hosts that did not answer last."""
 
     calls: int
-    inventory: int = 2
-    rereads: int = 4
+    inventory: int
+    rereads: int
     pulses: int = 12
     lists: int = 4
     silent: int = 4

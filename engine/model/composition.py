@@ -93,7 +93,6 @@ class _Composer:
             counted=max(counts, default=None),
             moving=tuple((m.vm_id, m.destination) for m in pulse.migrations) if pulse else (),
             ahead=pulse.time - (felt.answered_at or 0.0) if pulse else None,
-            tried_at=max((age.tried_at or 0.0 for age in failed), default=None),
         )
 
     def _silence(self, name: str) -> str | None:

@@ -58,10 +58,10 @@ class Host:
     host was not asked, or is silent, which proves nothing. ``refreshed_at`` is the time of VMM's
     last re-read of the host. ``free_memory_mb``, ``volumes`` and ``switches`` are available to an
     arriving VM; ``None``: unknown. ``locked``: VMM cannot re-read it, because another job locks it.
-    ``tries`` counts the failed re-reads since the last successful one, ``tried_at`` is the time of
-    the latest. ``ahead``: seconds by which the host's clock is ahead of VMFerry's, at least;
-    ``counted``: active migrations by Hyper-V's own counters; ``None``: unknown. ``moving``: VM id
-    and destination of its running migration jobs, read before the counters.
+    ``tries`` counts the failed re-reads since the last successful one. ``ahead``: seconds by which
+    the host's clock is ahead of VMFerry's, at least; ``counted``: active migrations by Hyper-V's
+    own counters; ``None``: unknown. ``moving``: VM id and destination of its running migration
+    jobs, read before the counters.
     """
 
     name: str
@@ -77,7 +77,6 @@ class Host:
     free_memory_mb: int | None = None
     volumes: tuple[Volume, ...] | None = None
     switches: tuple[str, ...] | None = None
-    tried_at: float | None = None
     tries: int = 0
     ahead: float | None = None
     counted: int | None = None

@@ -52,9 +52,7 @@ MEANT: Mapping[str, frozenset[str]] = {
     "stop_job": frozenset({"stop"}),
 }
 """Calls that a name of a whole deed means in a story."""
-READING = (
-    "observe", "networks", "rights", "jobs", "pulse", "shown", "known", "site", "ports", "models",
-)  # fmt: skip
+READING = LOOKS | MEANT["networks"] | {"observe", "networks", "rights"}
 """Calls that change nothing. They can fail, but not be delayed."""
 NAMELESS = ("observe", "rights", "jobs", "shown", "known", "site")
 """Calls that name no VM."""
@@ -250,7 +248,7 @@ class FaultyWorld(World):
     ) -> Fault | None:
         """Find the fault of a call and count it down. No call reaches a server that is down."""
         self.advance(now)
-        if call in AT_HOST and call != "rights":
+        if call in AT_HOST:
             named = [host for name in hosts if (host := self.state.known_host(name))]
             down_until = max((host.down_until for host in named), default=0.0)
         else:

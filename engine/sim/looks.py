@@ -48,6 +48,11 @@ def jobs(state: State, ids: Sequence[str], now: float) -> JobList:
     return JobList(now + state.skew, tuple(found.values()), unknown)
 
 
+def listed_jobs(state: State) -> set[str]:
+    """Return the ids of the migrations that VMM lists without being asked for them by id."""
+    return {m.id for m in shown_jobs(state, frozenset(), state.now)}
+
+
 # --- one host's Hyper-V ---------------------------------------------------------------
 
 

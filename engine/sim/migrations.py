@@ -41,9 +41,9 @@ def unlocked(state: State, now: float, *hosts: str) -> None:
 
 def unlocked_vm(state: State, now: float, vm: VmState) -> None:
     """Raise ``VmmLocked`` if a job locks this VM or one of its hosts. VMM knows its own jobs."""
-    unlocked(state, now, *places(vm))
-    if state.migration_of(vm.id) or reread_lock(state, Reread.VM, vm.id):
-        raise VmmLocked(f"'{vm.name}' is locked by another job", code="2606")
+    _free(state, now, vm.id, *places(vm))
+    if state.migration_of(vm.id):
+        raise _locked(state, vm.id)
 
 
 def start(state: State, now: float, order: MoveOrder, late: float | None) -> str:
@@ -82,7 +82,12 @@ def _free(state: State, now: float, vm_id: str, *hosts: str) -> None:
     of the VM is found by the guard."""
     unlocked(state, now, *hosts)
     if reread_lock(state, Reread.VM, vm_id):
-        raise VmmLocked(f"{vm_id} is locked by another job", code="2606")
+        raise _locked(state, vm_id)
+
+
+def _locked(state: State, vm_id: str) -> VmmLocked:
+    vm = state.vms.get(vm_id)
+    return VmmLocked(f"'{vm.name if vm else vm_id}' is locked by another job", code="2606")
 
 
 def _admit(state: State, now: float, migration: Migration) -> None:

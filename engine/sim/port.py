@@ -188,6 +188,7 @@ class SimPort:
             "start_move",
             lambda now: self.world.start_move(now, order),
             host=order.destination,
+            beside=order.source,
             vms=(order.vm_id,),
             result=lambda job: job,
         )
@@ -196,7 +197,7 @@ class SimPort:
 
     def jobs(self, ids: Sequence[str] = ()) -> JobList:
         """See ``VmmPort``."""
-        return self._call("jobs", lambda now: self.world.jobs(now, ids), changes=False)
+        return self._call("jobs", lambda now: self.world.jobs(now, ids), about=ids, changes=False)
 
     def pulse(self, host: str, vm_ids: Sequence[str] = ()) -> Pulse:
         """See ``VmmPort``."""
@@ -300,12 +301,12 @@ class SimPort:
         """See ``VmmPort``."""
         self._call("stop", lambda now: self.world.stop(now, job_id, not_after))
 
-    def seconds(self, call: str, host: str | None = None, vms: int = 0) -> float:
+    def seconds(self, call: str, hosts: Sequence[str] = (), about: Sequence[str] = ()) -> float:
         """Tell how long a call takes that begins now; see ``World.seconds``. Nothing waits here:
         the caller of the port charges the time."""
         with self._lock:
             self.world.advance(self.clock.now())
-            return self.world.seconds(call, host and self.world.full_name(host), vms)
+            return self.world.seconds(call, [self.world.full_name(host) for host in hosts], about)
 
     def _call(
         self,
@@ -313,16 +314,20 @@ class SimPort:
         act: Callable[[float], Reply],
         *,
         host: str | None = None,
+        beside: str | None = None,
         vms: Sequence[str] = (),
+        about: Sequence[str] = (),
         changes: bool = True,
         result: Callable[[Reply], str | None] = lambda _: None,
     ) -> Reply:
         """Make one call, save the world and record the call, and only then return or raise. Outside
         of virtual time the call takes as long as the world charges, and has its effect in the
-        middle."""
+        middle. ``beside``: the other host of a start; ``about``: what the call asks for by id, if
+        not the VMs."""
         if isinstance(self.clock, VirtualClock):
             return self._at_once(name, act, host, vms, changes, result)
-        seconds = min(self.seconds(name, host, len(vms)), HANGS)
+        hosts = [one for one in (host, beside) if one is not None]
+        seconds = min(self.seconds(name, hosts, about or vms), HANGS)
         self.clock.wait(threading.Event(), seconds / 2)
         try:
             return self._at_once(name, act, host, vms, changes, result)

@@ -70,9 +70,7 @@ def end_reread(state: State, job_id: str, now: float) -> None:
     _close(job, now, silence(host, now) if host else None)
     if job.error:
         return
-    match job.what:
-        case Reread.HOST if host is not None:
-            host.refreshed_at = now
+    match job.what:  # of a host nothing is kept: looks show what it is
         case Reread.VM if state.migration_of(job.name) is None:
             refresh_vm(state, now, state.vms[job.name])
         case Reread.VMS:

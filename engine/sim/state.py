@@ -57,7 +57,6 @@ class HostState:
     spec: HostSpec
     live: int
     storage: int
-    refreshed_at: float | None = None
     locked_until: float = 0.0
     down_until: float = 0.0
     rereads_hang: bool = False

@@ -109,19 +109,14 @@ class World:
 
     def rights(self, now: float, host: str) -> str | None:
         """See ``VmmPort.rights``."""
-        self.advance(now)
-        reach(self.state, now, host)
-        known = self.state.known_host(host)
-        if known and self.state.hangs("rights", known.name, known.name):
-            raise VmmUnavailable(f"{known.name} does not answer")
-        return network.rights(known) if known else None
+        return network.rights(self._ask_host("rights", now, host))
 
     def start_move(self, now: float, order: MoveOrder, late: float | None = None) -> str | None:
         """See ``VmmPort.start_move``. ``late``: see ``migrations.start``."""
         self.advance(now)
         source, destination = map(self.full_name, (order.source, order.destination))
         order = replace(order, source=source, destination=destination)
-        if self.state.hangs("start_move", VMM, destination):
+        if any(self.state.hangs("start_move", VMM, one) for one in (source, destination)):
             judge.sent(self.state, now, order.vm_id, source, destination)
             raise VmmUnavailable(f"The VMM server {self.state.vmm} does not answer")
         return migrations.start(self.state, now, order, late)
@@ -202,25 +197,33 @@ class World:
         _in_time(now + self.state.skew, not_after)
         migrations.stop(self.state, now, job_id)
 
-    def seconds(self, call: str, host: str | None = None, vms: int = 0) -> float:
+    def seconds(self, call: str, hosts: Sequence[str] = (), about: Sequence[str] = ()) -> float:
         """Tell how long a call takes that begins at ``now`` of this world; infinite if it hangs.
 
-        ``vms``: VMs that ``ports`` and ``models`` name, or jobs that ``jobs`` must ask for by id.
-        What other calls find is counted here. Ask before the call: VMM's first call also connects.
+        ``hosts``: full names, both of a start. ``about``: VMs that ``ports`` and ``models`` name,
+        or jobs that ``jobs`` asks for by id. What other calls find is counted here. Ask before the
+        call: VMM's first call also connects.
         """
         state, at_host = self.state, call in costs.AT_HOST
-        server = host if at_host and host else VMM
-        if state.hangs(call, server, host):
+        server = hosts[0] if at_host and hosts else VMM
+        if any(state.hangs(call, server, host) for host in hosts or (None,)):
             return math.inf
-        match call:
-            case "shown":
-                vms = sum(host in vm.hosts for vm in state.vms.values())
-            case "known":
-                vms = len(looks.known_on(state, host))
-            case "site":
-                vms = len(state.hosts)
         first = 0.0 if at_host or state.connected else state.costs.connect
-        return state.times(server) * (first + state.costs.of(call, vms))
+        parts = self._parts_of(call, hosts, about)
+        return state.times(server) * (first + state.costs.of(call, parts))
+
+    def _parts_of(self, call: str, hosts: Sequence[str], about: Sequence[str]) -> int:
+        """Number of VMs, jobs or hosts that a call has to go through one by one."""
+        match call:
+            case "jobs":  # running ones come in one list
+                return len(set(about) - looks.listed_jobs(self.state))
+            case "shown":
+                return sum(hosts[0] in vm.hosts for vm in self.state.vms.values())
+            case "known":
+                return len(looks.known_on(self.state, hosts[0]))
+            case "site":
+                return len(self.state.hosts)
+        return len(about)
 
     def disconnect(self) -> None:
         """Forget the caller's connection to VMM: the next call connects anew."""

@@ -16,7 +16,7 @@ from engine.advance.callers import Answered
 from engine.advance.calls import CallAnswer, make
 from engine.clock import VirtualClock
 from engine.errors import VmmUnavailable
-from engine.model import CallKind, Look, PartKind
+from engine.model import REREADS, CallKind, Look
 from engine.policy.steps import (
     KIND_OF,
     Call,
@@ -31,8 +31,8 @@ from engine.policy.steps import (
 )
 from engine.sim.port import SimPort
 
-Asked = tuple[str, str | None, int]
-"""Name of a call of the port, its host, and the number of VMs or jobs that it is about."""
+Asked = tuple[str, tuple[str, ...], Sequence[str]]
+"""Name of a call of the port, its hosts, and the VMs or jobs that it is about."""
 _READS = frozenset({CallKind.BASELINE, CallKind.READING, CallKind.RIGHTS})
 
 
@@ -59,9 +59,10 @@ class Queue:
         if math.isinf(seconds):
             self._answer_at(now + limit, number, _silence(limit))
             return
-        if _kind_of(call) in _READS or (isinstance(call, Look) and call.kind in _LISTS):
+        if _kind_of(call) in _READS or (isinstance(call, Look) and call.kind not in REREADS):
             answer = make(call, self.port)
-            self._answer_at(now + min(seconds, limit), number, answer if seconds <= limit else None)
+            said = answer if seconds <= limit else _silence(limit)
+            self._answer_at(now + min(seconds, limit), number, said)
             return
         self._at(now + seconds / 2, lambda: self._act(number, call, now, seconds, limit))
         if seconds > limit:
@@ -74,9 +75,8 @@ class Queue:
         if seconds <= limit:
             self._answer_at(began + seconds, number, answer)
 
-    def _answer_at(self, at: float, number: int, answer: CallAnswer | None) -> None:
-        said = answer or _silence(at)
-        self._at(at, lambda: self._answers.append((number, said)))
+    def _answer_at(self, at: float, number: int, answer: CallAnswer) -> None:
+        self._at(at, lambda: self._answers.append((number, answer)))
 
     def _at(self, at: float, event: Callable[[], None]) -> None:
         heapq.heappush(self._events, (at, next(self._order), event))
@@ -117,9 +117,6 @@ class Queue:
             self.clock.jump(ends)
 
 
-_LISTS = frozenset(PartKind) - {PartKind.VMS, PartKind.VM, PartKind.HOST}
-
-
 def _silence(seconds: float) -> CallAnswer:
     return CallAnswer(error=VmmUnavailable(f"There was no answer within {seconds:.0f} s"))
 
@@ -132,24 +129,25 @@ def _asks(call: Call | Look) -> Iterator[Asked]:
     """Calls of the port that a call makes."""
     match call:
         case Look():
-            rereads = call.kind not in _LISTS
-            yield ("reread" if rereads else str(call.kind)), call.name or None, len(call.ids)
+            name = "reread" if call.kind in REREADS else str(call.kind)
+            yield name, (call.name,) if call.name else (), call.ids
         case SaveBaselines() | ReadNetworks():
-            yield "ports", call.host, len(call.moves)
-            yield "models", None, len(call.moves)
+            vm_ids = [move.vm_id for move in call.moves]
+            yield "ports", (call.host,), vm_ids
+            yield "models", (), vm_ids
         case CheckRights():
-            yield "rights", call.host, 0
+            yield "rights", (call.host,), ()
         case Start():
-            yield "start_move", call.order.source, 1
+            yield "start_move", (call.order.source, call.order.destination), ()
         case PutBack():
             adapters = call.repair.adapters
             if any(one.is_port for one in adapters):
-                yield "put_ports", call.repair.host, 1
+                yield "put_ports", (call.repair.host,), ()
             if any(one.is_modelled for one in adapters):
-                yield "put_models", call.repair.host, 1
+                yield "put_models", (call.repair.host,), ()
         case Dismiss():
-            yield "clear", call.host, 1
+            yield "clear", (call.host,), ()
         case RefreshVm():
-            yield "reread", call.host, 1
+            yield "reread", (call.host,), ()
         case StopJob():
-            yield "stop", call.host, 1
+            yield "stop", (call.host,), ()

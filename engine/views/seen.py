@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from engine.model import HYPERV, Age, Fleet, PartKind, Run, RunState, short
 
 LATE = 120.0
-"""Seconds after which a part counts as not seen: two passes of the default length."""
+"""Seconds after which an answer of VMM is late. A host has two passes, if these are longer."""
 UNFINISHED = frozenset({RunState.ACTIVE, RunState.PAUSED, RunState.STOPPING})
 
 
@@ -26,11 +26,12 @@ def seen(run: Run, fleet: Fleet | None, now: float) -> tuple[Seen, ...]:
     """Return VMM and the hosts of an unfinished run, if any of them is late; else nothing."""
     if fleet is None or run.state not in UNFINISHED:
         return ()
-    found = [Seen("VMM", *_state(fleet.age(PartKind.JOBS), now))]
+    found = [Seen("VMM", *_state(fleet.age(PartKind.JOBS), now, LATE))]
+    late_after = max(LATE, 2 * run.options.pass_)
     for name in dict.fromkeys((*run.sources, *run.destinations)):
         if fleet.host(name) is not None:
             ages = (fleet.age(kind, name) for kind in HYPERV)
-            found.append(Seen(short(name), *_state(max(ages, key=_asked), now)))
+            found.append(Seen(short(name), *_state(max(ages, key=_asked), now, late_after)))
     return tuple(found) if any(one.late for one in found) else ()
 
 
@@ -38,10 +39,10 @@ def _asked(age: Age) -> int:
     return max(age.asked, age.tried)
 
 
-def _state(age: Age, now: float) -> tuple[float | None, bool]:
-    """Time of the latest answer, and whether it is late. A long pause between two looks is not
-    lateness: only a question without an answer is."""
-    is_old = age.asked_at is not None and now - age.asked_at > LATE
+def _state(age: Age, now: float, late_after: float) -> tuple[float | None, bool]:
+    """Time of the question that was answered last, and whether it is late: the latest question
+    failed, or that time is longer ago than ``late_after`` seconds."""
+    is_old = age.asked_at is not None and now - age.asked_at > late_after
     return age.asked_at, age.failed or is_old
 
 
@@ -56,12 +57,14 @@ def together(found: Sequence[Seen], most: int = 4) -> tuple[tuple[Seen, ...], in
 
 
 def seen_line(found: Sequence[Seen], clock: Callable[[float], str]) -> str:
-    """Return one line, ``seen: VMM 02:31, hv01 02:31, hv02 not since 01:58``; empty for none."""
+    """Return one line, ``seen: VMM 02:31, hv02 not since 01:58, hv01 02:31``; empty for none."""
     if not found:
         return ""
     named, others = together(found)
     words = [_word(one, clock) for one in named]
-    return "seen: " + ", ".join([*words, *([f"{others} more hosts"] if others else [])])
+    if others:
+        words.append(f"{others} more host{'s' if others > 1 else ''}")
+    return f"seen: {', '.join(words)}"
 
 
 def _word(one: Seen, clock: Callable[[float], str]) -> str:

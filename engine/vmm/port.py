@@ -1,8 +1,8 @@
 """The port to SCVMM and Hyper-V: everything that the engine asks of them.
 
-Observing is done in bulk and may be stale. Acting returns at once or is idempotent; each docstring
-says which. Errors answer two questions, did it happen and may I retry: see ``engine.errors``. Two
-worlds implement the port: ``engine.sim`` (a simulated fleet) and the real one over PSRP.
+Looks change nothing. Changes return at once or are idempotent; each docstring says which. Errors
+answer two questions, did it happen and may I retry: see ``engine.errors``. Two worlds implement the
+port: ``engine.sim`` (a simulated fleet) and the real one over PSRP.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ from engine.vmm.psrp import (
 
 VMM_MODULE, HOST_MODULE = "VMFerry.Vmm", "VMFerry.Host"
 PER_HOST = 2
-"""Sessions with one Hyper-V host at a time; the engine makes one call per host."""
+"""Sessions with one Hyper-V host at a time. Further calls wait for one of them."""
 STALE = 45.0
 """Seconds of idle time after which a session is checked before use."""
 FAILURES, PAUSE = 3, 60.0

@@ -25,9 +25,6 @@ from engine.model import (
 )
 from engine.vmm import answers
 
-_ZERO_MAC = {"", "000000000000"}
-
-
 # --- answers to values --------------------------------------------------------------------------
 
 

@@ -130,7 +130,6 @@ def _read_host(desk: Desk, now: float, bound: Row) -> Answer:
 
     def read(then: float) -> None:
         reach(desk.world.state, then, host.name)
-        host.refreshed_at = then
 
     job = _reread(desk, now, "Read-SCVMHost", bound["VMHost"], read)
     return _objects([_host(host, now)], job)

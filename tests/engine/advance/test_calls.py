@@ -74,9 +74,13 @@ def under_way(kind: CallKind, *hosts: str, moves: tuple[int, ...] = (9,)) -> Ope
     return OpenCall(1, kind, hosts, moves, (), 1, 0.0, 60.0)
 
 
+def caps(calls: int, **most: int) -> Caps:
+    return Caps(calls, **{"inventory": 2, "rereads": 4, **most})
+
+
 def admitted(calls, *open_calls: OpenCall, at_most: int = 8) -> list[str]:
     """Names of the VMs whose calls may begin."""
-    lanes = Lanes(open_calls, Caps(at_most))
+    lanes = Lanes(open_calls, caps(at_most))
     begun = [call for one in calls if (call := lanes.admit(one)) is not None]
     return [m.vm for call in begun for m in moves_of(call)]
 
@@ -133,8 +137,8 @@ def test_a_call_is_not_repeated_while_it_is_under_way():
 
     assert admitted([SaveBaselines("hv01", (a, b))], saving) == ["b"]
     assert admitted([SaveBaselines("hv01", (a,))], saving) == []
-    assert Lanes([checking], Caps(8)).admit(CheckRights("hv01")) is None
-    assert Lanes([checking], Caps(8)).admit(CheckRights("hv02")) == CheckRights("hv02")
+    assert Lanes([checking], caps(8)).admit(CheckRights("hv01")) is None
+    assert Lanes([checking], caps(8)).admit(CheckRights("hv02")) == CheckRights("hv02")
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -144,7 +148,7 @@ def test_random_calls_never_overlap_on_a_host_and_are_each_begun_in_the_end(seed
     waiting = [start(f"vm{n}", *chance.sample(hosts, 2)) for n in range(40)]
     begun = []
     while waiting:
-        lanes = Lanes([], Caps(4))
+        lanes = Lanes([], caps(4))
         now = [call for one in waiting if (call := lanes.admit(one)) is not None]
         at = [host for call in now for host in hosts_of(call)]
         assert now
@@ -188,6 +192,7 @@ def test_a_call_that_hangs_keeps_no_other_from_being_answered():
     assert rang.acquire(timeout=HANGS)
     assert rang.acquire(timeout=HANGS)
 
+    caller.wait(0.01)  # ends after its time
     assert {n: a.job for n, a in caller.ended()} == {1: "job of id-b", 2: "job of id-c"}
     may_leave.set()
     caller.wait(HANGS)
@@ -331,7 +336,7 @@ def test_a_locked_vmm_does_not_keep_the_rules_from_being_put_back():
 
 def test_readings_that_hang_leave_lanes_for_changes():
     reading = [under_way(CallKind.RIGHTS, f"hv1{n}", moves=()) for n in range(6)]
-    lanes = Lanes(reading, Caps(8))
+    lanes = Lanes(reading, caps(8))
 
     assert lanes.admit(CheckRights("hv02")) is None
     assert lanes.admit(start("a")) == start("a")
@@ -340,8 +345,8 @@ def test_readings_that_hang_leave_lanes_for_changes():
 # --- looks ---------------------------------------------------------------------------------
 
 
-def looks_admitted(looks, *open_calls: OpenCall, silent=(), **caps: int) -> list[str]:
-    lanes = Lanes(open_calls, Caps(8, **caps), frozenset(silent))
+def looks_admitted(looks, *open_calls: OpenCall, silent=(), **most: int) -> list[str]:
+    lanes = Lanes(open_calls, caps(8, **most), frozenset(silent))
     return [f"{look.kind} {look.name}" for look in looks if lanes.admit_look(look)]
 
 
@@ -361,7 +366,7 @@ def test_inventories_of_vmm_take_a_few_sessions_and_leave_the_list_of_jobs_alone
 
 def test_hosts_that_do_not_answer_leave_room_for_those_that_do():
     names = [f"hv{n}" for n in range(4)]
-    lanes = Lanes([], Caps(8, lists=4, silent=1), frozenset(names[:3]))
+    lanes = Lanes([], caps(8, lists=4, silent=1), frozenset(names[:3]))
     looks = [Look(PartKind.SHOWN, name) for name in names]
 
     assert [look.name for look in looks if lanes.admit_look(look)] == ["hv0", "hv3"]

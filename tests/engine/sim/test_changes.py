@@ -219,17 +219,14 @@ def stale_room(more: str = "") -> Room:
 )
 def test_a_re_read_without_a_cost_ends_at_once(what: Reread, name: str) -> None:
     room = stale_room()
-    before = room.world.state.hosts[HV1].refreshed_at
     done = job(room, reread(room, what, name))
     assert (done.state, done.vm_id, done.ended) == ("completed", "", room.now)
     assert room.world.state.vm("web01").vmm_host == HV2
-    assert room.world.state.hosts[HV1].refreshed_at == before
 
 
 def test_a_re_read_of_a_hosts_properties_does_not_show_where_a_vm_is() -> None:
     room = stale_room()
-    reread(room, Reread.HOST)
-    assert room.world.state.hosts[HV1].refreshed_at == room.now
+    assert job(room, reread(room, Reread.HOST)).state == "completed"
     assert room.world.state.vm("web01").vmm_host == HV1
 
 
@@ -330,7 +327,6 @@ def test_a_re_read_of_a_silent_host_fails_when_its_time_is_over() -> None:
     begun = reread(room, Reread.HOST)
     room.at(8)
     assert "lost (2916)" in (job(room, begun).error or "")
-    assert room.world.state.hosts[HV1].refreshed_at is None
 
 
 def test_a_late_re_read_does_nothing() -> None:

@@ -33,7 +33,7 @@ def connected(more: str = REAL) -> Room:
 
 def test_calls_cost_nothing_unless_the_fleet_file_says_so() -> None:
     room = Room()
-    assert [room.port.seconds(call, HV1, 3) for call in CALLS] == [0.0] * len(CALLS)
+    assert [room.port.seconds(call, [HV1], ["a", "b", "c"]) for call in CALLS] == [0.0] * len(CALLS)
 
 
 def test_the_file_takes_the_costs_of_a_real_vmm_and_replaces_single_ones() -> None:
@@ -81,18 +81,20 @@ def test_an_invalid_cost_is_refused_with_its_place(line: str, why: str) -> None:
 def test_a_call_costs_a_part_for_itself_and_one_for_each_vm(
     call: str, vms: int, seconds: float
 ) -> None:
-    assert connected().port.seconds(call, HV1, vms) == pytest.approx(seconds)
+    assert connected().port.seconds(call, [HV1], [f"id-{n}" for n in range(vms)]) == pytest.approx(
+        seconds
+    )
 
 
 def test_the_vms_of_a_host_are_counted_where_hyper_v_or_vmm_has_them() -> None:
     room = connected()
-    assert [room.port.seconds(call, HV2) for call in ("shown", "known")] == [1.0, 0.5]
+    assert [room.port.seconds(call, [HV2]) for call in ("shown", "known")] == [1.0, 0.5]
 
 
 @pytest.mark.parametrize("ends", ["restart", "down"])
 def test_the_first_call_to_vmm_connects_and_so_does_the_first_after_an_outage(ends: str) -> None:
     room = Room(more=REAL)
-    assert room.port.seconds("pulse", HV1) == 1.0
+    assert room.port.seconds("pulse", [HV1]) == 1.0
     room.port.pulse(HV1)
     assert room.port.seconds("jobs") == 10.5
     room.port.jobs()
@@ -127,18 +129,18 @@ def test_the_job_of_a_re_read_takes_its_own_time(what: Reread) -> None:
 def test_a_slow_host_is_slow_for_a_while_and_others_are_not() -> None:
     room = connected()
     room.world.slow(room.now, "hv01", 4, 60)
-    found = [room.port.seconds(*one) for one in (("pulse", HV1), ("pulse", HV2), ("jobs", None))]
+    found = [room.port.seconds(*one) for one in (("pulse", [HV1]), ("pulse", [HV2]), ("jobs",))]
     assert found == [4.0, 1.0, 0.5]
     assert room.world.next_change(room.now) == room.now + 60
     room.at(60)
-    assert room.port.seconds("pulse", HV1) == 1.0
+    assert room.port.seconds("pulse", [HV1]) == 1.0
 
 
 def test_a_slow_vmm_is_slow_about_every_host() -> None:
     room = connected()
     room.world.slow(room.now, "vmm01", 4, 60)
     room.world.slow(room.now, "vmm", 2, 60)
-    assert [room.port.seconds("clear", HV1), room.port.seconds("pulse", HV1)] == [16.0, 1.0]
+    assert [room.port.seconds("clear", [HV1]), room.port.seconds("pulse", [HV1])] == [16.0, 1.0]
 
 
 def test_a_slow_host_makes_its_re_reads_slow() -> None:
@@ -175,7 +177,7 @@ def answers(room: Room, host: str = HV1) -> set[str]:
     found = set()
     for call, act in acts.items():
         at = HV2 if call == "start_move" else host
-        is_endless = math.isinf(port.seconds(call, at, 1))
+        is_endless = math.isinf(port.seconds(call, [at], ["a"]))
         try:
             act()
         except VmmUnavailable:
@@ -194,7 +196,7 @@ def test_a_host_that_hangs_answers_none_of_its_calls_for_a_while() -> None:
     room.world.hang(room.now, "hv01", seconds=60)
     assert answers(room) == set(CALLS) - AT_HOST
     room.at(60)
-    assert math.isfinite(room.port.seconds("pulse", HV1))
+    assert math.isfinite(room.port.seconds("pulse", [HV1]))
     room.port.pulse(HV1)
 
 
@@ -213,7 +215,7 @@ def test_a_single_call_hangs_at_or_about_one_host(call: str) -> None:
     room = connected("")
     room.world.hang(room.now, "hv02" if call == "start_move" else "hv01", call)
     assert answers(room) == set(CALLS) - {call}
-    assert call == "start_move" or math.isfinite(room.port.seconds(call, HV2))
+    assert call == "start_move" or math.isfinite(room.port.seconds(call, [HV2]))
 
 
 def test_a_single_call_to_vmm_hangs() -> None:

@@ -88,6 +88,26 @@ def test_a_call_that_takes_longer_than_its_limit_happens_and_has_no_answer():
     assert len([one for one in place.port.calls if one["call"] == "start_move"]) == 1
 
 
+def test_a_look_that_takes_longer_than_its_limit_says_how_long_it_was_waited_for():
+    place = Place("[costs]\nshown = 200.0\n")
+    place.queue.begin(1, SHOWN)
+    [(at, answer)] = place.answers(400)
+
+    assert at == 65.0
+    assert str(answer.error) == "There was no answer within 65 s"
+
+
+@pytest.mark.parametrize("end", ["hv01", "hv02"])
+def test_a_start_hangs_whichever_of_its_hosts_hangs(end):
+    place = Place("")
+    place.world.hang(place.began, end, call="start_move")
+    place.queue.begin(1, place.start())
+    [(at, answer)] = place.answers(400)
+
+    assert at == 125.0
+    assert isinstance(answer.error, VmmUnavailable)
+
+
 @pytest.mark.parametrize("call", [None, "shown"])
 def test_a_call_that_hangs_never_happens_and_has_no_answer_at_its_limit(call):
     place = Place("")

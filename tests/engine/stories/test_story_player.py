@@ -609,7 +609,7 @@ def test_a_name_of_a_whole_deed_hangs_each_of_its_calls(line: Line, name: str, c
         line.world.hang(line.now, server, name)
 
     singles = set(CALLS) - set(MEANT)
-    hung = {call for call in singles if math.isinf(line.world.seconds(call, HV01))}
+    hung = {call for call in singles if math.isinf(line.world.seconds(call, [HV01]))}
     assert hung == calls
 
 
@@ -680,8 +680,8 @@ def test_a_story_slows_and_hangs_servers(line: Line):
     ):
         carry_out_happening(stage, Happening(0, do, words=words), line.now)
 
-    assert (line.world.seconds("pulse", HV01), line.world.seconds("jobs")) == (3, 4)
-    assert (line.world.seconds("shown", HV01), line.world.seconds("shown", HV02)) == (math.inf, 0)
+    assert (line.world.seconds("pulse", [HV01]), line.world.seconds("jobs")) == (3, 4)
+    assert [line.world.seconds("shown", [host]) for host in (HV01, HV02)] == [math.inf, 0]
     assert line.world.state.hosts[HV02].rereads_hang
 
 

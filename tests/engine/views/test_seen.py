@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -53,6 +54,14 @@ def test_a_vmm_that_does_not_answer_is_late_although_nothing_has_failed_yet():
     found = seen(run(), fleet(age(9, NOW - 121), hv01=age(9, NOW), hv02=age(9, NOW)), NOW)
 
     assert found[0] == Seen("VMM", NOW - 121, True)
+
+
+def test_a_host_is_late_after_two_passes_of_its_run():
+    ages = fleet(age(9, NOW), hv01=age(9, NOW - 290), hv02=age(9, NOW))
+    slow = replace(run(), options=Options(pass_=150.0))
+
+    assert seen(slow, ages, NOW) == ()
+    assert seen(slow, ages, NOW + 11)[1] == Seen("hv01", NOW - 290, True)
 
 
 def test_of_many_hosts_on_time_only_the_number_is_told():
