@@ -912,8 +912,8 @@ function Clear-VmfFailure {
     Drop VMM's failed job on a VM, if the VM is as the caller saw it. Idempotent.
     .DESCRIPTION
     The VM must be on HostName and not be migrating, and NotAfter must not have passed on this server's
-    clock. Otherwise nothing is done and the class is stale. All of this is checked directly before
-    the change. A VM without a failed job is left alone. Nothing is re-read.
+    clock. Otherwise nothing is done and the class is stale. Directly before the change all of this is
+    checked again. A VM without a failed job is left alone. Nothing is re-read.
     .OUTPUTS
     One JSON text; data is {}.
     #>
@@ -934,10 +934,12 @@ function Clear-VmfFailure {
     try {
         $server = Connect-VmfServer -VmmServer $VmmServer -Port $Port
         $place = @{ Server = $server; HostName = $HostName }
-        $vm = Find-VmfVmOn @place -VmId $VmId
-        Assert-VmfAtRest @place -Vm $vm
-        Assert-VmfInTime -Name $vm.Name -NotAfter $NotAfter
-        if ([string] $vm.Status -notlike '*Failed') { return ConvertTo-VmfReply -Data ([ordered]@{}) }
+        foreach ($time in 1..2) {
+            $vm = Find-VmfVmOn @place -VmId $VmId
+            Assert-VmfAtRest @place -Vm $vm
+            Assert-VmfInTime -Name $vm.Name -NotAfter $NotAfter
+            if ([string] $vm.Status -notlike '*Failed') { return ConvertTo-VmfReply -Data ([ordered]@{}) }
+        }
         $null = Repair-SCVirtualMachine -VM $vm -Dismiss -Force
         ConvertTo-VmfReply -Data ([ordered]@{})
     }
