@@ -29,7 +29,7 @@ def looks_due(
     ended, empty while nothing is to do."""
     found: list[Look] = []
     open_moves = [*_open_migrations(living), *facts.lost]
-    if living and _is_due(fleet.age(PartKind.JOBS), rules.tick, now, rules):
+    if living and _is_past(fleet.age(PartKind.JOBS), now, _jobs_due_at(fleet, rules)):
         found.append(Look(PartKind.JOBS, ids=jobs_to_ask(living, facts)))
     if _is_due(fleet.age(PartKind.SITE), rules.sweep, now, rules):
         found.append(Look(PartKind.SITE))
@@ -47,13 +47,14 @@ def next_look(
     """Return when the next of these looks is due whose part was answered before ``since`` (Unix
     seconds), pulses left out; ``None``: all were answered later."""
     parts = {(PartKind.SITE, ""): rules.sweep}
-    if living:
-        parts[PartKind.JOBS, ""] = rules.tick
     for name, interval in _intervals(living, facts, fleet, rules).items():
         parts |= {(kind, name): interval for kind in _INVENTORY}
     ages = [(fleet.age(*key), interval) for key, interval in parts.items()]
-    dues = (_due_at(a, i, rules) for a, i in ages if a.failed or (a.answered_at or 0.0) < since)
-    return min(dues, default=None)
+    dues = [(a, _due_at(a, i, rules)) for a, i in ages]
+    if living:
+        dues.append((fleet.age(PartKind.JOBS), _jobs_due_at(fleet, rules)))
+    wanted = (due for a, due in dues if a.failed or (a.answered_at or 0.0) < since)
+    return min(wanted, default=None)
 
 
 _INVENTORY = (PartKind.KNOWN, PartKind.SHOWN)
@@ -72,9 +73,22 @@ def _open_migrations(living: Iterable[RunRecord]) -> list[Attempt]:
 
 
 def _is_due(age: Age, interval: float, now: float, rules: Rules) -> bool:
+    return _is_past(age, now, _due_at(age, interval, rules))
+
+
+def _is_past(age: Age, now: float, due: float) -> bool:
     """Tell whether to ask again. A time in the future shows that the clock was set back."""
     last = max(age.answered_at or 0.0, age.tried_at or 0.0)
-    return last > now or now >= _due_at(age, interval, rules)
+    return last > now or now >= due
+
+
+def _jobs_due_at(fleet: Fleet, rules: Rules) -> float:
+    """Time of the next list of jobs: at each tick, which may come a little early, whenever the last
+    answer came. A VMM that takes long has a rest of half a tick."""
+    age = fleet.age(PartKind.JOBS)
+    if age.failed or age.answered_at is None or age.asked_at is None:
+        return _due_at(age, rules.tick, rules)
+    return max(age.asked_at + 0.9 * rules.tick, age.answered_at + 0.5 * rules.tick)
 
 
 def _due_at(age: Age, interval: float, rules: Rules) -> float:

@@ -43,14 +43,29 @@ def test_nothing_is_due_when_everything_was_asked_just_now(scene):
 
 
 def test_vmms_jobs_are_asked_for_each_tick_while_a_run_is_unfinished(scene):
-    scene.with_ages(parts((PartKind.JOBS, ""), answered_at=scene.now - 5))
+    five_ago = scene.now - 5
+    scene.with_ages(parts((PartKind.JOBS, ""), asked_at=five_ago, answered_at=five_ago))
 
     assert due(scene) == [Look(PartKind.JOBS)]
     assert due(scene, living=False) == []
 
 
+@pytest.mark.parametrize(
+    ("asked", "answered", "asks"),
+    [(5.0, 4.5, True), (4.4, 4.4, False), (20.0, 2.4, False), (20.0, 2.5, True)],
+)
+def test_a_slow_answer_makes_vmms_jobs_miss_no_tick_but_a_very_slow_vmm_has_a_rest(
+    asked, answered, asks, scene
+):
+    ages = {"asked_at": scene.now - asked, "answered_at": scene.now - answered}
+    scene.with_ages(parts((PartKind.JOBS, ""), **ages))
+
+    assert due(scene) == ([Look(PartKind.JOBS)] if asks else [])
+
+
 def test_the_jobs_of_open_attempts_are_asked_for_by_id(flying):
-    flying.with_ages(parts((PartKind.JOBS, ""), answered_at=flying.now - 5))
+    five_ago = flying.now - 5
+    flying.with_ages(parts((PartKind.JOBS, ""), asked_at=five_ago, answered_at=five_ago))
 
     assert due(flying)[0] == Look(PartKind.JOBS, ids=("job-web01",))
 
