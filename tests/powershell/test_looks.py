@@ -105,6 +105,20 @@ def test_hosts_are_listed_again_for_a_new_job_that_names_none_of_them(scene):
     assert len(scene.calls("Get-SCVMHost")) == 1
 
 
+@pytest.mark.parametrize("said", [True, False], ids=["source and target", "only the title"])
+def test_hosts_are_listed_again_for_a_new_job_to_a_host_that_vmm_did_not_have(scene, said):
+    scene.start()
+    jobs(scene)
+    new = "hv08" if said else "hv09"
+    scene.play(FLEET + f'[[host]]\nname = "{new}.corp.example"\n')
+    scene.server.quirks.job_hosts = said
+    scene.world.foreign(scene.clock.now(), "web01", new)
+    (found,) = jobs(scene)["jobs"]
+
+    assert (found["source"], found["target"]) == ("hv01.corp.example", f"{new}.corp.example")
+    assert len(scene.calls("Get-SCVMHost")) == 1
+
+
 def test_a_job_that_names_no_host_does_not_list_the_hosts_at_every_look(scene):
     scene.play(FLEET + '[lies]\ntarget_delay = ["20s", "20s"]\n')
     scene.server.quirks.job_hosts = False

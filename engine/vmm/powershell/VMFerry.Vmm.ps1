@@ -420,7 +420,7 @@ function Resolve-VmfVmId {
 }
 
 # The full names of the hosts, for these jobs. They are listed once, and again if there is a running job
-# that names none of them and was not there the last time.
+# that names a host that is not among them, or not both of its hosts, and was not there the last time.
 function Get-VmfHostNameList {
     param($Server, [object[]] $Rows)
     if ($Rows.Count -eq 0) { return }
@@ -442,16 +442,18 @@ function Update-VmfHostNameList {
     $script:VmfHostNames = @(foreach ($vmHost in (Get-SCVMHost -VMMServer $Server)) { [string] $vmHost.Name })
 }
 
-# Tell whether a job names a host that this shell remembers.
+# Tell whether this shell remembers each host that a job names: a host may be new at VMM.
 function Test-VmfNamedHost {
     param([System.Collections.IDictionary] $Row)
-    foreach ($end in @('source', 'target')) {
-        if ($null -ne (Resolve-VmfHostName -Word $Row[$end] -HostNames $script:VmfHostNames)) { return $true }
+    $words = @(foreach ($end in @('source', 'target')) { if (([string] $Row[$end]).Length -gt 0) { [string] $Row[$end] } })
+    foreach ($word in $words) {
+        if ($null -eq (Resolve-VmfHostName -Word $word -HostNames $script:VmfHostNames)) { return $false }
     }
-    foreach ($name in $script:VmfHostNames) {
-        if (([string] $Row['name']).IndexOf($name, [System.StringComparison]::OrdinalIgnoreCase) -ge 0) { return $true }
-    }
-    $false
+    if ($words.Count -gt 0) { return $true }
+    $named = @(foreach ($name in $script:VmfHostNames) {
+            if (([string] $Row['name']).IndexOf($name, [System.StringComparison]::OrdinalIgnoreCase) -ge 0) { $name }
+        })
+    $named.Count -ge 2
 }
 
 function Get-VmfInventory {
