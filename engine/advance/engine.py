@@ -178,8 +178,9 @@ class Engine:
         acted = bool(self.calls.take_answers())
         now = self.clock.now()
         self.calls.give_up(now)
-        self.calls.close_interrupted(queries.records(self.store, self.vmm), now)
         records, living, facts = self._read()
+        if self.calls.close_interrupted(records, now):
+            records, living, facts = self._read()
         if self._look_round(living, facts):
             records, living, facts = self._read()
         fleet = self.calls.parts.fleet()
@@ -196,9 +197,8 @@ class Engine:
         self.calls.make(begun)
         ended = self.calls.take_answers()
         notes = any(_changes(step) for step in made.steps if not isinstance(step, Call))
-        calls = any(not isinstance(one.step, Look) for one in begun)
         return _Step(
-            Advanced(acted or notes or calls, self._earliest(now + self.rules.sweep, made.due)),
+            Advanced(acted or notes or _are_acts(begun), self._earliest(now + self.rules.sweep, made.due)),
             ended=[key_of(one.step) for one in ended],
         )
 
@@ -218,7 +218,7 @@ class Engine:
                 break
             self.calls.make(self._begin((), looks))
             ended = self.calls.take_answers()
-            changed = changed or any(not isinstance(one.step, Look) for one in ended)
+            changed = changed or _are_acts(ended)
             if not ended:
                 break
         return changed
@@ -287,6 +287,11 @@ class Engine:
             before=self._before,
             beat=queries.beat(self.store, self.vmm),
         )
+
+
+def _are_acts(calls: Sequence[BegunCall]) -> bool:
+    """Tell whether one of these calls is more than a look."""
+    return any(not isinstance(one.step, Look) for one in calls)
 
 
 def _changes(step: Step) -> bool:

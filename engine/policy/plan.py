@@ -224,7 +224,8 @@ def _wants_renewal(view: View) -> bool:
 def _ladder(view: View) -> Verdict:
     if view.move.state is MoveState.MOVING:
         verdict = tell_delay(view, moving.moving(view))
-        if verdict.step is None and view.move.wait is not None:
+        # While looks are awaited nothing is known anew: a wait goes on, and so does its limit.
+        if verdict.step is None and view.move.wait is not None and not verdict.looks:
             return replace(verdict, step=Unhold(view.move))
         return verdict
     if view.move.state is MoveState.RESTORING:

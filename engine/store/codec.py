@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, NewType, TypeVar, cast
 
 from pydantic import ConfigDict, TypeAdapter
@@ -75,7 +76,18 @@ _JSON = frozenset(
 
 
 def of_row(kind: type[Value], row: Row) -> Value:
-    """Build a value from a row whose columns are its fields. Restores its sentences."""
+    """Build a value from a row whose columns are its fields. Restores its sentences. Equal rows give
+    the same value: most rows of a run are read at each step and seldom change."""
+    value: Value = _of_columns(kind, tuple(row), tuple(row.values()))
+    return value
+
+
+@lru_cache(maxsize=1 << 15)
+def _of_columns(kind: type[Any], names: tuple[str, ...], values: tuple[object, ...]) -> Any:
+    return _build(kind, dict(zip(names, values, strict=True)))
+
+
+def _build(kind: type[Value], row: Row) -> Value:
     said: dict[str, object] = {}
     parts: dict[str, str] = {}
     for name, one in row.items():
@@ -104,8 +116,13 @@ def doubt(row: Row) -> Doubt:
 
 def reading(row: Row) -> Reading:
     """Build a reading from a row of ``networks``."""
-    network = from_json(Network, row["network"])
+    network = _network(row["network"])
     return Reading(row["vm_id"], row["host"], network, row["taken"], row["asked"])
+
+
+@lru_cache(maxsize=1 << 13)
+def _network(text: str) -> Network:
+    return from_json(Network, text)
 
 
 def event(row: Row) -> Event:
@@ -113,7 +130,7 @@ def event(row: Row) -> Event:
     get theirs."""
     said = {name: one for name, one in row.items() if name != "prev"}
     by = None if row["by"] is None else read_id(row["by"])
-    found = of_row(Event, {**said, "by": by})
+    found = _build(Event, {**said, "by": by})
     if by == row["by"] or by is None:
         return found
     words = enumerate(re.split(f"({OLD_ID})", found.text))

@@ -45,7 +45,9 @@ class Database:
     def query(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
         """Return the rows of a statement."""
         with our_errors(self._name):
-            return list(self.raw.query(sql, list(values)))
+            rows = self.raw.execute(sql, list(values))
+            names = [column[0] for column in rows.description]
+            return [dict(zip(names, row, strict=True)) for row in rows]
 
     def execute(self, sql: str, values: Sequence[object] = ()) -> int:
         """Execute a statement. Returns the number of changed rows."""

@@ -304,6 +304,8 @@ def test_no_night_breaks_a_safety_rule(story: Story):
                 charged = [a for a in move["attempts"] if _is_charged(a)]
                 tried = 1 + night.telling().count(f"another attempt of {move['vm']}.")
                 assert len(charged) <= 3 * tried, night.telling()
+                waits = night.telling().count(f" {move['vm']} waits: ")
+                assert waits <= 200, night.telling()  # it does not flicker at each tick
         finally:
             night.close()
 

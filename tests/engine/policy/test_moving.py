@@ -29,7 +29,7 @@ from engine.model.fleet import JobState
 from engine.policy.judging import arrival
 from engine.policy.judging.arrival import Whereabouts
 from engine.policy.plan import plan
-from engine.policy.steps import Arrive, Finish, PutBack, ReadNetworks, Return, Start
+from engine.policy.steps import Arrive, Finish, PutBack, ReadNetworks, Return, Start, Unhold
 from tests.fleets import JOBS, REREADS, age
 
 MINUTE, HOUR = 60.0, 3600.0
@@ -243,6 +243,22 @@ def test_a_stale_vmm_status_is_asked_for_again_before_it_is_trusted(lost, told):
 
     assert told(verdict) == "nothing"
     assert verdict.looks == (Look(PartKind.KNOWN, HV01), Look(PartKind.KNOWN, HV02))
+
+
+def test_a_wait_goes_on_while_the_looks_that_judge_it_are_awaited(lost):
+    """Else it begins anew at each look, and its limit never comes."""
+    lost.waiting(Wait.FOREIGN, HOUR).vm(at="hv02", vmm_status="UnderMigration")
+    known = {(PartKind.KNOWN, name): age(JOBS - 1, lost.now) for name in (HV01, HV02)}
+    lost.with_ages(lambda fleet: replace(fleet, ages={**fleet.ages, **known}))
+
+    assert lost.moving().looks
+    assert not [step for step in lost.plan().steps if isinstance(step, Unhold)]
+
+
+def test_a_wait_ends_when_vmm_shows_the_job_again(flying):
+    flying.waiting(Wait.FOREIGN, HOUR).job(state="running")
+
+    assert [step for step in flying.plan().steps if isinstance(step, Unhold)]
 
 
 def test_a_status_that_does_not_clear_is_re_read_once_a_pass(lost, told):
