@@ -391,7 +391,6 @@ ONE_IMPORTER = {
     "engine.sim.looks": "looks, each on its own",
     "engine.sim.migrations": "how a simulated migration goes",
     "engine.sim.truth": "the world in the fleet file's words",
-    "engine.store.pen_attempts": "a part of the pen",
     "engine.store.pen_moves": "a part of the pen",
     "engine.store.pen_runs": "a part of the pen",
     "engine.store.schema": "migrations",

@@ -20,17 +20,23 @@ from engine.policy.steps import (
     CheckRights,
     Dismiss,
     PutBack,
-    ReadNetworks,
+    PutModels,
+    PutPorts,
+    Reading,
+    ReadModels,
+    ReadPorts,
     RefreshVm,
     SaveBaselines,
     Start,
     StopJob,
 )
 from engine.store.pen import Pen
+from engine.store.pen_attempts import Role
 
 _KINDS: dict[type, AttemptKind] = {
     SaveBaselines: AttemptKind.BASELINE,
-    PutBack: AttemptKind.RESTORE,
+    PutPorts: AttemptKind.RESTORE,
+    PutModels: AttemptKind.RESTORE,
     Dismiss: AttemptKind.DISMISS,
     RefreshVm: AttemptKind.REFRESH,
 }
@@ -44,7 +50,7 @@ _RESULTS: dict[type[VmmError], Result] = {
 
 def begin_attempts(pen: Pen, call: Call) -> list[tuple[Move, int]]:
     """Begin the attempts of one call. Calls that only read or stop have none."""
-    if isinstance(call, ReadNetworks | CheckRights | StopJob):
+    if isinstance(call, ReadPorts | ReadModels | CheckRights | StopJob):
         return []
     if isinstance(call, Start):
         order = call.order
@@ -82,7 +88,7 @@ def write_answer(pen: Pen, vmm: str, begun: BegunCall, answer: CallAnswer) -> No
     match call:
         case Start():
             _write_start(pen, call, attempts[0][1], answer)
-        case SaveBaselines() | ReadNetworks():
+        case SaveBaselines() | ReadPorts() | ReadModels():
             _write_networks(pen, call, begun, answer)
         case CheckRights():
             pen.keep_rights(vmm, _rights(call, answer, begun.row.begun))
@@ -94,7 +100,7 @@ def write_answer(pen: Pen, vmm: str, begun: BegunCall, answer: CallAnswer) -> No
             detail = {}
             if isinstance(call, PutBack):
                 rows = [[d.adapter, d.what, d.value] for d in call.differences]
-                detail = {"differences": rows}
+                detail = {"differences": rows, "half": call.half}
             for move, attempt in attempts:
                 kind, ended = _KINDS[type(call)], result_of(answer.error)
                 pen.attempts.end(move, attempt, kind, *ended, detail)
@@ -140,16 +146,19 @@ def _write_start(pen: Pen, call: Start, attempt: int, answer: CallAnswer) -> Non
         )
 
 
-def _write_networks(
-    pen: Pen, call: SaveBaselines | ReadNetworks, begun: BegunCall, answer: CallAnswer
-) -> None:
+_ROLES: dict[type, tuple[Role, MoveState, str]] = {
+    SaveBaselines: ("baseline", MoveState.PENDING, ""),
+    ReadPorts: ("ports", MoveState.RESTORING, "Hyper-V does not show the VM"),
+    ReadModels: ("models", MoveState.RESTORING, "VMM does not know the VM"),
+}
+"""Row that each reading becomes, while the move is in this state, and why it has no answer."""
+
+
+def _write_networks(pen: Pen, call: Reading, begun: BegunCall, answer: CallAnswer) -> None:
     """Keep the networks that were read, as of the time of the question. A baseline is kept only
     while its VM has not been started: after that it would be no baseline."""
     found = answer.networks or {}
-    is_baseline = isinstance(call, SaveBaselines)
-    role, state = (
-        ("baseline", MoveState.PENDING) if is_baseline else ("reading", MoveState.RESTORING)
-    )
+    role, state, absent = _ROLES[type(call)]
     for said in call.moves:
         move = pen.moves.read(said)
         if move.state is not state:
@@ -158,8 +167,8 @@ def _write_networks(
             network = found[move.vm_id]
             when = begun.row.id, begun.row.begun
             pen.networks.keep(move.run, move.vm_id, role, call.host, network, *when)
-        elif not is_baseline:
-            why = str(answer.error) if answer.error else "Hyper-V does not show the VM"
+        elif absent:
+            why = str(answer.error) if answer.error else absent
             pen.moves.hold(move, Wait.HOST_DOWN, f"its network cannot be read: {why}")
     for move, attempt in begun.attempts:
         result, error = result_of(answer.error)

@@ -25,7 +25,10 @@ from engine.policy.steps import (
     CheckRights,
     Dismiss,
     PutBack,
-    ReadNetworks,
+    PutModels,
+    PutPorts,
+    ReadModels,
+    ReadPorts,
     RefreshVm,
     SaveBaselines,
     Start,
@@ -36,7 +39,10 @@ from engine.policy.steps import (
 from engine.vmm.port import VmmPort
 
 #: Stops, repairs and reads come before starts, which fill slots.
-_URGENCY = (StopJob, PutBack, ReadNetworks, Dismiss, RefreshVm, CheckRights, SaveBaselines, Start)
+_URGENCY = (
+    *(StopJob, PutPorts, PutModels, ReadPorts, ReadModels, Dismiss, RefreshVm, CheckRights),
+    *(SaveBaselines, Start),
+)
 
 
 @dataclass(frozen=True)
@@ -152,7 +158,7 @@ class Lanes:
         if isinstance(call, CheckRights):
             return None if call.host.casefold() in self.checked else call
         left = tuple(move for move in moves_of(call) if (kind, move.id) not in self.about)
-        if isinstance(call, SaveBaselines | ReadNetworks) and left:
+        if isinstance(call, SaveBaselines | ReadPorts | ReadModels) and left:
             return replace(call, moves=left)
         return call if left else None
 
@@ -169,8 +175,12 @@ def _ask(call: Call | Look, port: VmmPort) -> CallAnswer:
     match call:
         case Look():
             return _look(call, port)
-        case SaveBaselines() | ReadNetworks():
+        case SaveBaselines():
             return CallAnswer(networks=_networks(call, port))
+        case ReadPorts():
+            return CallAnswer(networks=port.ports(call.host, [m.vm_id for m in call.moves]))
+        case ReadModels():
+            return CallAnswer(networks=port.models([m.vm_id for m in call.moves]))
         case PutBack():
             _put_back(call, port)
         case CheckRights():
@@ -186,19 +196,16 @@ def _ask(call: Call | Look, port: VmmPort) -> CallAnswer:
     return CallAnswer()
 
 
-def _networks(call: SaveBaselines | ReadNetworks, port: VmmPort) -> Mapping[str, Network]:
+def _networks(call: SaveBaselines, port: VmmPort) -> Mapping[str, Network]:
     ports = port.ports(call.host, [move.vm_id for move in call.moves])
     models = port.models(list(ports)) if ports else {}
     return {id_: join_halves(one, models.get(id_, Network())) for id_, one in ports.items()}
 
 
 def _put_back(call: PutBack, port: VmmPort) -> None:
-    """Restore Hyper-V's half first: it must not wait for VMM, nor fail with it."""
-    vm_id, repair = call.move.vm_id, call.repair
-    if any(one.is_port for one in repair.adapters):
-        port.put_ports(vm_id, repair, Expected(repair.host, call.host_not_after))
-    if any(one.is_modelled for one in repair.adapters):
-        port.put_models(vm_id, repair, Expected(repair.host, call.not_after))
+    expected = Expected(call.repair.host, call.not_after)
+    put = port.put_ports if call.half == "ports" else port.put_models
+    put(call.move.vm_id, call.repair, expected)
 
 
 def _look(look: Look, port: VmmPort) -> CallAnswer:

@@ -198,7 +198,9 @@ class Engine:
         ended = self.calls.take_answers()
         notes = any(_changes(step) for step in made.steps if not isinstance(step, Call))
         return _Step(
-            Advanced(acted or notes or _are_acts(begun), self._earliest(now + self.rules.sweep, made.due)),
+            Advanced(
+                acted or notes or _are_acts(begun), self._earliest(now + self.rules.sweep, made.due)
+            ),
             ended=[key_of(one.step) for one in ended],
         )
 
@@ -238,8 +240,11 @@ class Engine:
 
     def next_look(self, since: float) -> float | None:
         """Return when the next regular look is due whose part was answered before ``since``, while
-        runs are unfinished; ``None``: all were answered later. For virtual time, which skips."""
+        runs are unfinished, or of the list of jobs that shows the end of a re-read; ``None``: all
+        were answered later. For virtual time, which skips."""
         _, living, facts = self._read()
+        if any(call.job is not None for call in facts.calls):
+            return self.clock.now() + self.rules.tick
         return next_look(living, facts, self.calls.parts.fleet(), self.rules, since)
 
     def _write(self, records: Sequence[RunRecord], fleet: Fleet, made: Plan) -> list[BegunCall]:

@@ -43,9 +43,9 @@ def limits_of(settings: Settings) -> Mapping[CallKind, float]:
     """Seconds after which the engine stops waiting for a call of each kind."""
     vmm = settings.vmm
     limits = dict.fromkeys(CallKind, vmm.limit_change)
-    # A network is read, and put back, on the host and in VMM, one after the other.
-    limits[CallKind.RESTORE] = 2 * vmm.limit_change
-    limits |= dict.fromkeys((CallKind.BASELINE, CallKind.READING), 2 * vmm.limit_read)
+    # A baseline is read on the host and in VMM, one after the other.
+    limits |= {CallKind.BASELINE: 2 * vmm.limit_read, CallKind.READING: vmm.limit_read}
+    limits[CallKind.MODELS] = vmm.limit_read
     limits |= {CallKind.RIGHTS: vmm.limit_quick, CallKind.STOP: vmm.limit_quick}
     limits |= {CallKind(str(kind)): vmm.limit_read for kind in PartKind}
     limits |= {CallKind(str(kind)): vmm.limit_reread for kind in REREADS}

@@ -18,9 +18,11 @@ LONG = 90.0
 _DEEDS = {
     CallKind.BASELINE: "to save networks",
     CallKind.READING: "to read networks",
+    CallKind.MODELS: "to read networks",
     CallKind.RIGHTS: "to check rights",
     CallKind.START: "to start a move",
     CallKind.RESTORE: "to restore a network",
+    CallKind.RESTORE_MODELS: "to restore a network",
     CallKind.DISMISS: "to dismiss a failed job",
     CallKind.REFRESH: "to re-read a VM",
     CallKind.STOP: "to stop a job",

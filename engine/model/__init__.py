@@ -47,10 +47,12 @@ from engine.model.looks import ShownVm as ShownVm
 from engine.model.looks import Site as Site
 from engine.model.looks import VmmInventory as VmmInventory
 from engine.model.looks import Word as Word
+from engine.model.network import MODELLED as MODELLED
 from engine.model.network import Acl as Acl
 from engine.model.network import Adapter as Adapter
 from engine.model.network import AdapterRepair as AdapterRepair
 from engine.model.network import Difference as Difference
+from engine.model.network import Half as Half
 from engine.model.network import Network as Network
 from engine.model.network import Repair as Repair
 from engine.model.network import classic_key as classic_key

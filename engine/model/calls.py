@@ -7,14 +7,17 @@ from enum import StrEnum
 
 
 class CallKind(StrEnum):
-    """Deed of a call. BASELINE and READING read networks, RIGHTS reads our rights. From
-    JOBS on they are looks, named like their parts."""
+    """Deed of a call. BASELINE reads both halves of networks, READING Hyper-V's, MODELS VMM's.
+    RESTORE puts Hyper-V's half back, RESTORE_MODELS VMM's. RIGHTS reads our rights. From JOBS on
+    they are looks, named like their parts."""
 
     BASELINE = "baseline"
     READING = "reading"
+    MODELS = "models"
     RIGHTS = "rights"
     START = "start"
     RESTORE = "restore"
+    RESTORE_MODELS = "restore_models"
     DISMISS = "dismiss"
     REFRESH = "refresh"
     STOP = "stop"
@@ -29,8 +32,8 @@ class CallKind(StrEnum):
 
 
 CHANGING = frozenset(
-    {CallKind.START, CallKind.RESTORE, CallKind.DISMISS, CallKind.REFRESH}
-    | {CallKind.VMS, CallKind.HOST}
+    {CallKind.START, CallKind.RESTORE, CallKind.RESTORE_MODELS, CallKind.DISMISS}
+    | {CallKind.REFRESH, CallKind.VMS, CallKind.HOST}
 )
 """Kinds of which each host has one at a time. A re-read of one VM locks nothing else. STOP is left
 out: it must not queue behind a start that hangs, and it names a job, not a host."""
@@ -40,7 +43,7 @@ AT_HOST = frozenset(
     {CallKind.BASELINE, CallKind.READING, CallKind.RIGHTS, CallKind.RESTORE}
     | {CallKind.SHOWN, CallKind.PULSE}
 )
-"""Kinds that a host answers, the others VMM. A network is VMM's, too, after the host's."""
+"""Kinds that a host answers, the others VMM. A baseline is VMM's, too, after the host's."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass, replace
+from typing import Literal
 
 _CLASSIC = re.compile(r"(allow|deny) (inbound|outbound)(?: local (\S+))?(?: remote (\S+))?", re.I)
 
@@ -103,6 +104,12 @@ class Adapter:
         return self.mac or self.id
 
 
+MODELLED = ("network", "subnet", "classification", "port_acl")
+"""Settings of an adapter that only VMM keeps: VMM's half. The others are Hyper-V's."""
+Half = Literal["ports", "models"]
+"""Hyper-V's half of a network, or VMM's."""
+
+
 @dataclass(frozen=True)
 class Network:
     """The adapters of one VM, with all settings that a move must keep."""
@@ -127,8 +134,7 @@ def join_halves(ports: Network, models: Network) -> Network:
 
 
 def _modelled(port: Adapter, model: Adapter) -> Adapter:
-    names = ("network", "subnet", "classification", "port_acl")
-    return replace(port, **{name: getattr(model, name) for name in names})
+    return replace(port, **{name: getattr(model, name) for name in MODELLED})
 
 
 def _mac(adapter: Adapter) -> str:
@@ -188,8 +194,12 @@ class AdapterRepair:
     @property
     def is_port(self) -> bool:
         """True if Hyper-V has to restore part of this adapter."""
-        named = replace(self, network=None, subnet=None, classification=None, port_acl=None)
-        return named != AdapterRepair(self.adapter_id, self.mac)
+        return self.port != AdapterRepair(self.adapter_id, self.mac)
+
+    @property
+    def port(self) -> AdapterRepair:
+        """The part that Hyper-V has to restore."""
+        return replace(self, network=None, subnet=None, classification=None, port_acl=None)
 
 
 @dataclass(frozen=True)

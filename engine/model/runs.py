@@ -364,7 +364,7 @@ class Rights:
 
 @dataclass(frozen=True)
 class Reading:
-    """The network of one VM as read from ``host`` at ``taken``."""
+    """The network of one VM, or one half of it, as read on ``host`` at ``taken``."""
 
     vm_id: str
     host: str
@@ -396,12 +396,14 @@ class Event:
 
 @dataclass(frozen=True)
 class MoveRecord:
-    """A move with its attempts (oldest first), its baseline and its latest network reading."""
+    """A move with its attempts (oldest first), its baseline, and what was last read of its network:
+    ``ports`` is Hyper-V's half, ``models`` VMM's."""
 
     move: Move
     attempts: tuple[Attempt, ...] = ()
     baseline: Reading | None = None
-    reading: Reading | None = None
+    ports: Reading | None = None
+    models: Reading | None = None
 
     def of(self, *kinds: AttemptKind) -> tuple[Attempt, ...]:
         """Return the attempts of these kinds, oldest first."""

@@ -6,6 +6,7 @@ that are needed first; none: decide now.
 | a move has ended | both Hyper-Vs' word on the VM, asked after VMM's answer about its job |
 | a start | jobs asked, counters and word on the VM answered 2 ticks ago; room, switches: a pass |
 | VMM's status of a VM at rest | VMM's list of the host, asked after the last attempt ended |
+| VMM's half of a network | asked after a re-read of the VM, asked after its last move |
 | a host is empty | both full lists, asked after the last end, VMM's after a light re-read |
 
 A ``bulletproof`` run wants a light re-read of both hosts before each start and after each end.
@@ -95,6 +96,15 @@ def to_trust_status(fleet: Fleet, host: str, after: int) -> Looks:
     """Looks before VMM's status of a VM on this host counts: asked after call ``after``."""
     is_later = fleet.age(PartKind.KNOWN, host).asked > after
     return () if is_later else (Look(PartKind.KNOWN, host),)
+
+
+def to_read_models(fleet: Fleet, vm_id: str, host: str, after: int, options: Options) -> Looks:
+    """Re-read of a VM before VMM's half of its network is read: asked after call ``after``. One
+    that fails again and again is given up: VMM is then believed as it is."""
+    age = fleet.age(PartKind.VM, vm_id)
+    if age.asked > after or (age.tried > after and age.tries > options.refreshes):
+        return ()
+    return (Look(PartKind.VM, vm_id, host=host),)
 
 
 def to_believe_migration(fleet: Fleet, vm: Vm, after: int, now: float, rules: Rules) -> Looks:

@@ -43,7 +43,8 @@ from engine.policy.steps import (
     Finish,
     LetGo,
     Plan,
-    ReadNetworks,
+    ReadModels,
+    ReadPorts,
     SeePower,
     SetRunState,
     Step,
@@ -283,10 +284,10 @@ def _together(looks: Iterable[Look], living: Sequence[RunRecord], facts: Facts) 
 
 
 def _in_bulk(steps: list[Step]) -> list[Step]:
-    """Merge the readings of networks: one call per host instead of one per VM."""
-    together: dict[str, list[Move]] = {}
+    """Merge the readings of networks: one call per half and host instead of one per VM."""
+    together: dict[tuple[type[ReadPorts | ReadModels], str], list[Move]] = {}
     for step in steps:
-        if isinstance(step, ReadNetworks):
-            together.setdefault(step.host, []).extend(step.moves)
-    rest = [step for step in steps if not isinstance(step, ReadNetworks)]
-    return rest + [ReadNetworks(host, tuple(moves)) for host, moves in together.items()]
+        if isinstance(step, ReadPorts | ReadModels):
+            together.setdefault((type(step), step.host), []).extend(step.moves)
+    rest = [step for step in steps if not isinstance(step, ReadPorts | ReadModels)]
+    return rest + [read(host, tuple(moves)) for (read, host), moves in together.items()]

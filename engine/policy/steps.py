@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from engine.language.sentence import NOTHING, Sentence
 from engine.model import (
@@ -15,6 +16,7 @@ from engine.model import (
     AttemptKind,
     CallKind,
     Difference,
+    Half,
     Look,
     Move,
     MoveOrder,
@@ -203,8 +205,17 @@ class SaveBaselines:
 
 
 @dataclass(frozen=True)
-class ReadNetworks:
-    """Read the networks of VMs at rest on one host after an attempt, for the next plan."""
+class ReadPorts:
+    """Read Hyper-V's half of the networks of VMs at rest on one host after an attempt, for the next
+    plan."""
+
+    host: str
+    moves: tuple[Move, ...]
+
+
+@dataclass(frozen=True)
+class ReadModels:
+    """Read VMM's half of the networks of VMs at rest on one host, for the next plan."""
 
     host: str
     moves: tuple[Move, ...]
@@ -225,14 +236,27 @@ class Start:
 
 @dataclass(frozen=True)
 class PutBack:
-    """Put back the settings that a VM's network lacks. ``not_after`` is on VMM's clock,
-    ``host_not_after`` on the host's."""
+    """Put back the settings that one half of a VM's network lacks."""
 
     move: Move
     repair: Repair
     differences: tuple[Difference, ...]
     not_after: float = 0.0
-    host_not_after: float = 0.0
+    half: ClassVar[Half]
+
+
+@dataclass(frozen=True)
+class PutPorts(PutBack):
+    """Put back Hyper-V's half. ``not_after`` is on the host's clock."""
+
+    half = "ports"
+
+
+@dataclass(frozen=True)
+class PutModels(PutBack):
+    """Put back VMM's half. ``not_after`` is on VMM's clock."""
+
+    half = "models"
 
 
 @dataclass(frozen=True)
@@ -272,7 +296,8 @@ class StopJob:
 
 NoteOnMove = SeePower | Hold | Unhold | Arrive | Return | Finish | LetGo | CallOut
 NoteOnRun = Adopt | Ask | Expire | SeeEmpty | Quiet | ComeBack | SetRunState
-Call = SaveBaselines | ReadNetworks | CheckRights | Start | PutBack | Dismiss | RefreshVm | StopJob
+Reading = SaveBaselines | ReadPorts | ReadModels
+Call = Reading | CheckRights | Start | PutBack | Dismiss | RefreshVm | StopJob
 Step = NoteOnMove | NoteOnRun | Call
 
 
@@ -302,7 +327,7 @@ def hosts_of(call: Call) -> tuple[str, ...]:
 def moves_of(call: Call) -> tuple[Move, ...]:
     """Moves that a call is about."""
     match call:
-        case SaveBaselines() | ReadNetworks():
+        case SaveBaselines() | ReadPorts() | ReadModels():
             return call.moves
         case CheckRights():
             return ()
@@ -311,10 +336,12 @@ def moves_of(call: Call) -> tuple[Move, ...]:
 
 KIND_OF: Mapping[type, CallKind] = {
     SaveBaselines: CallKind.BASELINE,
-    ReadNetworks: CallKind.READING,
+    ReadPorts: CallKind.READING,
+    ReadModels: CallKind.MODELS,
     CheckRights: CallKind.RIGHTS,
     Start: CallKind.START,
-    PutBack: CallKind.RESTORE,
+    PutPorts: CallKind.RESTORE,
+    PutModels: CallKind.RESTORE_MODELS,
     Dismiss: CallKind.DISMISS,
     RefreshVm: CallKind.REFRESH,
     StopJob: CallKind.STOP,

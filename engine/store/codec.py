@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NewType, TypeVar, cast
@@ -76,14 +76,14 @@ _JSON = frozenset(
 
 
 def of_row(kind: type[Value], row: Row) -> Value:
-    """Build a value from a row whose columns are its fields. Restores its sentences. Equal rows give
-    the same value: most rows of a run are read at each step and seldom change."""
-    value: Value = _of_columns(kind, tuple(row), tuple(row.values()))
+    """Build a value from a row whose columns are its fields. Restores its sentences. Equal rows
+    give the same value: most rows of a run are read at each step and seldom change."""
+    value: Value = _of_columns(cast(Hashable, kind), tuple(row), tuple(row.values()))
     return value
 
 
 @lru_cache(maxsize=1 << 15)
-def _of_columns(kind: type[Any], names: tuple[str, ...], values: tuple[object, ...]) -> Any:
+def _of_columns(kind: Any, names: tuple[str, ...], values: tuple[object, ...]) -> Any:
     return _build(kind, dict(zip(names, values, strict=True)))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 from engine.language.sentence import Quote, VmName, say
 from engine.model import (
@@ -18,6 +19,9 @@ from engine.model import (
 )
 from engine.store import codec
 from engine.store.transaction import Transaction
+
+Role = Literal["baseline", "ports", "models"]
+"""A saved network, or what was read last of Hyper-V's half or of VMM's."""
 
 _NAMES = {kind: f"{kind} migration" if kind in MIGRATIONS else str(kind) for kind in AttemptKind}
 _NAMES |= {AttemptKind.RESTORE: "network restore", AttemptKind.DISMISS: "dismissal"}
@@ -181,14 +185,14 @@ class NetworkPen(Transaction):
         self,
         run: int,
         vm_id: str,
-        role: str,
+        role: Role,
         host: str,
         network: Network,
         asked: int = 0,
         taken: float | None = None,
     ) -> None:
-        """Replace the saved (``baseline``) or last read (``reading``) network of a VM. ``asked``,
-        ``taken``: number and time of the question (``None``: now)."""
+        """Replace the saved network of a VM, or a half of it that was read. ``asked``, ``taken``:
+        number and time of the question (``None``: now)."""
         row = {
             "run": run,
             "vm_id": vm_id,

@@ -93,7 +93,8 @@ def _assemble(one: Run, read: Mapping[str, Sequence[Row]]) -> RunRecord:
                 move=move,
                 attempts=tuple(attempts[move.id]),
                 baseline=networks.get((move.vm_id, "baseline")),
-                reading=networks.get((move.vm_id, "reading")),
+                ports=networks.get((move.vm_id, "ports")),
+                models=networks.get((move.vm_id, "models")),
             )
             for move in codec.of_rows(Move, rows["moves"])
         ),

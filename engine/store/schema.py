@@ -171,6 +171,17 @@ def m012_ages(db: Database) -> None:
     db.execute("ALTER TABLE networks ADD COLUMN asked INTEGER NOT NULL DEFAULT 0")
 
 
+@migrations()
+def m013_halves(db: Database) -> None:
+    """Keep the two halves of a network that was read apart. Before, one row held both."""
+    db.execute(
+        """INSERT INTO networks (run, vm_id, role, host, network, taken, asked)
+           SELECT run, vm_id, 'models', host, network, taken, asked FROM networks
+           WHERE role = 'reading'"""
+    )
+    db.execute("UPDATE networks SET role = 'ports' WHERE role = 'reading'")
+
+
 _COMMAND = r"(?<=: )(?:retry|resume|settle|go-on|reviewed) R\d+"
 _DID = "left it out|said no|took the approval back|approved others only"
 _ONCE_SPELLED = (

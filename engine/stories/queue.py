@@ -23,7 +23,8 @@ from engine.policy.steps import (
     CheckRights,
     Dismiss,
     PutBack,
-    ReadNetworks,
+    ReadModels,
+    ReadPorts,
     RefreshVm,
     SaveBaselines,
     Start,
@@ -33,7 +34,7 @@ from engine.sim.port import SimPort
 
 Asked = tuple[str, tuple[str, ...], Sequence[str]]
 """Name of a call of the port, its hosts, and the VMs or jobs that it is about."""
-_READS = frozenset({CallKind.BASELINE, CallKind.READING, CallKind.RIGHTS})
+_READS = frozenset({CallKind.BASELINE, CallKind.READING, CallKind.MODELS, CallKind.RIGHTS})
 
 
 class Queue:
@@ -131,20 +132,18 @@ def _asks(call: Call | Look) -> Iterator[Asked]:
         case Look():
             name = "reread" if call.kind in REREADS else str(call.kind)
             yield name, (call.name,) if call.name else (), call.ids
-        case SaveBaselines() | ReadNetworks():
+        case SaveBaselines() | ReadPorts() | ReadModels():
             vm_ids = [move.vm_id for move in call.moves]
-            yield "ports", (call.host,), vm_ids
-            yield "models", (), vm_ids
+            if not isinstance(call, ReadModels):
+                yield "ports", (call.host,), vm_ids
+            if not isinstance(call, ReadPorts):
+                yield "models", (), vm_ids
         case CheckRights():
             yield "rights", (call.host,), ()
         case Start():
             yield "start_move", (call.order.source, call.order.destination), ()
         case PutBack():
-            adapters = call.repair.adapters
-            if any(one.is_port for one in adapters):
-                yield "put_ports", (call.repair.host,), ()
-            if any(one.is_modelled for one in adapters):
-                yield "put_models", (call.repair.host,), ()
+            yield f"put_{call.half}", (call.repair.host,), ()
         case Dismiss():
             yield "clear", (call.host,), ()
         case RefreshVm():

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from engine.model import (
+    Age,
     Approval,
     ApprovalState,
     Attempt,
@@ -40,6 +41,7 @@ from engine.policy.starts.breakers import breakers
 from engine.policy.steps import Finish, Hold, Plan
 from engine.policy.verdict import Verdict, View
 from engine.policy.waits import Rules
+from tests.fleets import age as asked
 from tests.fleets import fresh
 
 NOW = 1_767_650_400.0
@@ -69,6 +71,7 @@ class Scene:
         self.approvals: list[Approval] = []
         self.facts = Facts()
         self.asked: Callable[[Fleet], Fleet] = lambda fleet: fleet
+        self.rereads: dict[tuple[PartKind, str], Age] = {}
         self._attempts = 0
         for name in ("hv01", "hv02", "hv03", "hv04"):
             self.host(name)
@@ -203,9 +206,17 @@ class Scene:
     def reading(
         self, network: Network, host: str = "hv02", age: float = 1.0, name: str = "web01"
     ) -> Scene:
+        """Set both halves of the network that was last read, VMM's after a re-read of the VM."""
         at = self.now - age
         read = Reading(f"id-{name}", fqdn(host), network, at, self.number(at))
-        return self._record(name, 1, reading=read)
+        self.reread(name, age)
+        return self._record(name, 1, ports=read, models=read)
+
+    def reread(self, name: str = "web01", age: float = 1.0) -> Scene:
+        """Let VMM have re-read a VM, asked so many seconds ago."""
+        at = self.now - age
+        self.rereads[PartKind.VM, f"id-{name}"] = asked(self.number(at), at)
+        return self
 
     def attempt(
         self,
@@ -299,7 +310,8 @@ class Scene:
             vms=tuple(self.vms.values()),
             jobs=tuple(self.jobs),
         )
-        return self.asked(fresh(fleet))
+        known = fresh(fleet)
+        return self.asked(replace(known, ages={**known.ages, **self.rereads}))
 
     def number(self, at: float) -> int:
         """Number of a call at this time: later calls have higher ones, up to 90 for now."""

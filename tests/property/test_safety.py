@@ -252,9 +252,13 @@ class Night(Player):
             if event.kind == "move.damaged":
                 for host in HOSTS:
                     self._soon(f"go-on {run} {host}")
-            if event.kind == "move.unknown":
+            if event.kind == "move.unknown" and self.settled() < 10:
                 self._soon(f"settle {run} id:{vm}")
         super()._notice()
+
+    def settled(self) -> int:
+        """How often a person settled a VM. The world keeps some on two hosts for ever."""
+        return sum(event.kind == "move.settled" for event in events.since(self.store))
 
     def _soon(self, text: str) -> None:
         late = self.clock.now() - self.start + 600

@@ -18,19 +18,23 @@ After every attempt, the VM's network is read wherever the VM is, and compared w
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import replace
 from typing import Any
 
 from engine.model import (
+    MODELLED,
     Acl,
     Adapter,
     AdapterRepair,
     Difference,
+    MoveRecord,
     Network,
     Repair,
     classic_key,
     classic_rule,
     guards_of,
+    join_halves,
 )
 
 _ZERO_MAC = {"", "000000000000"}
@@ -67,6 +71,54 @@ def repair(host: str, saved: Network, found: Network) -> Repair:
         if one is not None:
             adapters.append(one)
     return Repair(host, tuple(adapters))
+
+
+def repair_ports(host: str, saved: Network, ports: Network) -> Repair:
+    """Repair of Hyper-V's half, as :func:`repair`; VMM's is not known."""
+    whole = repair(host, saved, assume_models(saved, ports))
+    return Repair(host, tuple(one.port for one in whole.adapters if one.is_port))
+
+
+def repair_models(
+    host: str, saved: Network, found: Network, replugged: Collection[tuple[str, str]] = ()
+) -> Repair:
+    """Repair of VMM's half. ``replugged``: adapters (labels) whose switch or VLAN was restored in
+    Hyper-V and that VMM does not know yet."""
+    adapters = []
+    for adapter, now in match(saved, found):
+        if now is None:
+            continue
+        none = AdapterRepair(now.id, now.mac)
+        lost = _repair_adapter(adapter, now) or none
+        one = replace(none, **{name: getattr(lost, name) for name in MODELLED})
+        if (adapter.label, "switch") in replugged:
+            one = replace(one, switch=adapter.switch)
+        if (adapter.label, "vlan") in replugged and not adapter.trunk:  # trunks are Hyper-V's alone
+            one = replace(one, vlan=adapter.vlan)
+        if one != none:
+            adapters.append(one)
+    return Repair(host, tuple(adapters))
+
+
+def assume_models(saved: Network, ports: Network) -> Network:
+    """Hyper-V's half with VMM's half as it was saved: what to compare while VMM's is not known."""
+    known = {now.id: adapter for adapter, now in match(saved, ports) if now is not None}
+    return Network(
+        tuple(
+            replace(now, **{name: getattr(known.get(now.id, now), name) for name in MODELLED})
+            for now in ports.adapters
+        )
+    )
+
+
+def found(record: MoveRecord) -> Network:
+    """The network that was last read, both halves; VMM's as saved if it was not read."""
+    saved, ports, models = record.baseline, record.ports, record.models
+    if ports is None:
+        return Network()
+    if models is not None:
+        return join_halves(ports.network, models.network)
+    return assume_models(saved.network, ports.network) if saved else ports.network
 
 
 def pinned(saved: Network) -> Network:

@@ -13,19 +13,34 @@ from dataclasses import replace
 from engine.language.sentence import Command, HostName, Quote, say
 from engine.model import (
     MIGRATIONS,
+    MODELLED,
     Attempt,
     AttemptKind,
     Difference,
+    Half,
     Move,
     MoveRecord,
+    Network,
     Outcome,
+    Reading,
+    Result,
     Wait,
     same_host,
     short,
 )
 from engine.policy import freshness, rungs, waits
 from engine.policy.judging import arrival, network
-from engine.policy.steps import Arrive, Dismiss, Finish, PutBack, ReadNetworks, Return
+from engine.policy.steps import (
+    Arrive,
+    Dismiss,
+    Finish,
+    PutBack,
+    PutModels,
+    PutPorts,
+    ReadModels,
+    ReadPorts,
+    Return,
+)
 from engine.policy.verdict import FREE, Verdict, View, ended, hold_or, quote, tell
 
 
@@ -49,31 +64,86 @@ def restoring(view: View) -> Verdict:
     looks = freshness.to_trust_status(view.fleet, vm.vmm_host or host, view.last_closed)
     if not looks and vm.failed and may_repair_vm(view, AttemptKind.DISMISS):
         return Verdict(Dismiss(move, host, view.valid_until))
-    # The network does not wait for VMM, only the end of the move does.
+    # Hyper-V's half of the network does not wait for VMM, only the end of the move does.
     verdict = _check_network(view, host)
     is_end = isinstance(verdict.step, Finish | Return)
-    return Verdict(looks=looks) if looks and is_end else replace(verdict, looks=looks)
+    return replace(
+        verdict, step=None if looks and is_end else verdict.step, looks=verdict.looks + looks
+    )
 
 
 def _check_network(view: View, host: str) -> Verdict:
     record, move = view.record, view.move
-    baseline, reading = record.baseline, record.reading
+    baseline, ports = record.baseline, record.ports
     if baseline is None:
         return _conclude(view, host, ())
-    if reading is None or not same_host(reading.host, host) or _is_stale(view):
-        if waits.too_long(move, Wait.HOST_DOWN, view.rules, view.run.options, view.now):
-            return Verdict(_unchecked(view, host))
-        return Verdict(ReadNetworks(host, (move,)))
-    differences = network.compare(baseline.network, reading.network)
-    if not differences:
+    # VMM is asked to re-read the VM meanwhile: Hyper-V's half does not wait for it.
+    looks = freshness.to_read_models(
+        view.fleet, move.vm_id, host, _last_change(record), view.run.options
+    )
+    if ports is None or not _is_read(view, ports, host, _last_change(record, "ports", "models")):
+        return replace(_read(view, host, ReadPorts(host, (move,))), looks=looks)
+    verdict = _put_ports_back(view, host, baseline.network, ports.network)
+    if verdict is not None:
+        return replace(verdict, looks=looks)
+    models = record.models
+    if looks or models is None or not _is_read(view, models, host, _last_change(record, "models")):
+        return Verdict(looks=looks) if looks else _read(view, host, ReadModels(host, (move,)))
+    return _put_models_back(view, host, baseline.network)
+
+
+def _read(view: View, host: str, step: ReadPorts | ReadModels) -> Verdict:
+    if waits.too_long(view.move, Wait.HOST_DOWN, view.rules, view.run.options, view.now):
+        return Verdict(_unchecked(view, host))
+    return Verdict(step)
+
+
+def _put_ports_back(view: View, host: str, saved: Network, ports: Network) -> Verdict | None:
+    """Restore Hyper-V's half; ``None``: nothing is left to restore there."""
+    repair = network.repair_ports(host, saved, ports)
+    if not repair.adapters or not _may_restore(view, "ports"):
+        return None
+    lost = network.compare(saved, network.assume_models(saved, ports))
+    step = PutPorts(view.move, repair, lost, view.valid_until_at(host))
+    return _put_back(view, step, _damaged(view, host, lost))
+
+
+def _put_models_back(view: View, host: str, saved: Network) -> Verdict:
+    """Restore VMM's half once both are known, and end the move."""
+    record = view.record
+    found = network.found(record)
+    lost = network.compare(saved, found)
+    unknown_to_vmm = _replugged(record)
+    if not lost and not unknown_to_vmm:
         return _conclude(view, host, put_back(record, ()))
-    repair = network.repair(host, baseline.network, reading.network)
-    restores = _restores(record)
-    if repair.adapters and sum(a.result not in FREE for a in restores) < view.rules.restores:
-        ending = _damaged(view, host, differences)
-        until = view.valid_until, view.valid_until_at(host)
-        return _put_back(view, PutBack(move, repair, differences, *until), ending)
-    return Verdict(_damaged(view, host, differences))
+    replugged = {(one.adapter, one.what) for one in unknown_to_vmm}
+    repair = network.repair_models(host, saved, found, replugged)
+    if repair.adapters and _may_restore(view, "models"):
+        modelled = tuple(one for one in lost if one.what in MODELLED)
+        step = PutModels(view.move, repair, modelled + unknown_to_vmm, view.valid_until)
+        return _put_back(view, step, _damaged(view, host, lost or unknown_to_vmm))
+    if not lost:
+        return _conclude(view, host, put_back(record, ()))
+    return Verdict(_damaged(view, host, lost))
+
+
+def _may_restore(view: View, half: Half) -> bool:
+    tried = _restores(view.record, half)
+    return sum(a.result not in FREE for a in tried) < view.rules.restores
+
+
+def _replugged(record: MoveRecord) -> tuple[Difference, ...]:
+    """Switches and VLANs that Hyper-V has again and that VMM was not told of."""
+    told: dict[tuple[str, str], Difference] = {}
+    for attempt in _restores(record):
+        if attempt.result is not Result.OK:
+            continue
+        for one in _differences(attempt):
+            if one.what in ("switch", "vlan") and attempt.detail.get("half") == "ports":
+                told[one.adapter, one.what] = one
+            else:
+                told.pop((one.adapter, one.what), None)
+    return tuple(told.values())
 
 
 def _unchecked(view: View, host: str) -> Finish:
@@ -94,7 +164,7 @@ def _spoiled(move: Move, host: str, form: str, hint: str, **named: object) -> Fi
 
 def _put_back(view: View, step: PutBack, ending: Finish) -> Verdict:
     """Repair at once; after a result that costs nothing (a lock), only three ticks later."""
-    last = next(iter(reversed(_restores(view.record))), None)
+    last = next(iter(reversed(_restores(view.record, step.half))), None)
     if last is not None and last.result in FREE:
         again = (last.ended or view.now) + 3 * view.rules.tick
         text = say("its network cannot be restored yet: {}", Quote(last.error))
@@ -104,11 +174,22 @@ def _put_back(view: View, step: PutBack, ending: Finish) -> Verdict:
     return Verdict(step)
 
 
-def _restores(record: MoveRecord) -> tuple[Attempt, ...]:
-    """Repairs of the VM's network since its last migration or a person's retry."""
+def _restores(record: MoveRecord, half: Half | None = None) -> tuple[Attempt, ...]:
+    """Repairs of the VM's network, or of one half, since its last migration or a person's retry."""
     arrived = max((a.ended or a.begun for a in record.of(*MIGRATIONS)), default=0.0)
     arrived = max(arrived, record.move.retried or 0.0)
-    return tuple(a for a in record.of(AttemptKind.RESTORE) if (a.ended or a.begun) >= arrived)
+    since = (a for a in record.of(AttemptKind.RESTORE) if (a.ended or a.begun) >= arrived)
+    return tuple(a for a in since if half is None or _is_of(a, half))
+
+
+def _is_of(restore: Attempt, half: Half) -> bool:
+    """Tell whether a repair was about this half. Repairs by older versions were about both."""
+    return bool(restore.detail.get("half", half) == half)
+
+
+def _differences(restore: Attempt) -> Iterator[Difference]:
+    for adapter, what, value in restore.detail.get("differences", ()):
+        yield Difference(adapter, what, value)
 
 
 def may_repair_vm(view: View, kind: AttemptKind) -> bool:
@@ -128,9 +209,10 @@ def put_back(record: MoveRecord, missing: tuple[Difference, ...]) -> tuple[Diffe
     gone = {(d.adapter, d.what, d.value) for d in missing}
     tried: dict[tuple[str, str, str], Difference] = {}
     for attempt in _restores(record):
-        for adapter, what, value in attempt.detail.get("differences", ()):
-            if (adapter, what, value) not in gone:
-                tried[adapter, what, value] = Difference(adapter, what, value)
+        for one in _differences(attempt):
+            key = one.adapter, one.what, one.value
+            if key not in gone:
+                tried[key] = one
     return tuple(tried.values())
 
 
@@ -156,14 +238,20 @@ def _by_adapter(differences: tuple[Difference, ...]) -> Iterator[str]:
         yield things if lacks[0].what == "adapter" else f"adapter {adapter}: {things}"
 
 
-def _is_stale(view: View) -> bool:
-    """Tell whether the last reading is older than our last change or a person's last word."""
-    reading = view.record.reading
-    changes = view.record.of(*MIGRATIONS, AttemptKind.RESTORE)
-    closed = max((a.closed for a in changes), default=0)
+def _is_read(view: View, reading: Reading, host: str, after: int) -> bool:
+    """Tell whether a half was read on this host, after call ``after`` and a person's last word."""
+    if not same_host(reading.host, host) or reading.asked <= after:
+        return False
     # A retry or ``settle`` asks for a new look: earlier readings do not count.
-    anew = max(view.move.retried or 0.0, view.move.settled or 0.0)
-    return reading is None or reading.asked <= closed or reading.taken <= anew
+    return reading.taken > max(view.move.retried or 0.0, view.move.settled or 0.0)
+
+
+def _last_change(record: MoveRecord, *halves: Half) -> int:
+    """Number of the newest call when our last migration or repair of these halves ended. VMM's
+    repairs change Hyper-V's half, too."""
+    restores = record.of(AttemptKind.RESTORE)
+    changes = [a for a in restores if any(_is_of(a, half) for half in halves)]
+    return max((a.closed for a in (*record.of(*MIGRATIONS), *changes)), default=0)
 
 
 def _conclude(view: View, host: str, repaired: tuple[Difference, ...]) -> Verdict:

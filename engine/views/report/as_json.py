@@ -191,9 +191,9 @@ def _attempt(attempt: Attempt, origin: float) -> Body:
 
 def _missing(entry: MoveRecord) -> list[Body]:
     """Settings that a damaged VM's network lacks, by a new comparison."""
-    if entry.move.state is not MoveState.DAMAGED or not entry.baseline or not entry.reading:
+    if entry.move.state is not MoveState.DAMAGED or not entry.baseline or not entry.ports:
         return []
-    lacking = network.compare(entry.baseline.network, entry.reading.network)
+    lacking = network.compare(entry.baseline.network, network.found(entry))
     return [{"adapter": d.adapter, "what": d.what, "value": d.value} for d in lacking]
 
 

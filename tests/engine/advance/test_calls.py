@@ -28,8 +28,10 @@ from engine.model import (
 from engine.policy.steps import (
     CheckRights,
     Dismiss,
-    PutBack,
-    ReadNetworks,
+    PutModels,
+    PutPorts,
+    ReadModels,
+    ReadPorts,
     RefreshVm,
     SaveBaselines,
     Start,
@@ -117,7 +119,7 @@ def test_reads_and_stops_go_on_beside_a_change(kind):
     change = under_way(CallKind.START, "hv01", "hv02")
     calls = [
         SaveBaselines("hv01", (move("a"),)),
-        ReadNetworks("hv01", (move("b"),)),
+        ReadPorts("hv01", (move("b"),)),
         StopJob(move("c"), "job", "hv01"),
     ]
     assert admitted(calls, change) == ["a", "b", "c"]
@@ -262,7 +264,8 @@ def test_each_kind_of_call_calls_its_own_methods_of_the_port():
     order = MoveOrder("id-a", "hv01", "hv02", r"E:\VMs", "down", Network(), 60.0)
     calls = [
         SaveBaselines("hv01", (a, move("b"))),
-        ReadNetworks("hv02", (a,)),
+        ReadPorts("hv02", (a,)),
+        ReadModels("hv02", (a,)),
         Start(a, order),
         Dismiss(a, "hv01", 9.0),
         RefreshVm(a, "hv01", 9.0),
@@ -283,7 +286,7 @@ def test_each_kind_of_call_calls_its_own_methods_of_the_port():
         ("rights", "hv01"),
     ]
     read = CallAnswer(networks={"id-a": Network()})
-    assert answers == [read, read, *[CallAnswer()] * 5]
+    assert answers == [read, read, read, *[CallAnswer()] * 5]
 
 
 def test_each_look_calls_its_own_method_of_the_port():
@@ -309,29 +312,14 @@ NAMED = AdapterRepair("nic-1", network="VM-Net-10")
 
 
 @pytest.mark.parametrize(
-    ("adapters", "called"),
-    [
-        ((RULES, NAMED), ["put_ports", "put_models"]),
-        ((RULES,), ["put_ports"]),
-        ((NAMED,), ["put_models"]),
-    ],
+    ("step", "adapters", "called"),
+    [(PutPorts, (RULES,), "put_ports"), (PutModels, (NAMED,), "put_models")],
 )
-def test_the_rules_are_put_back_before_vmm_is_asked_for_its_half(adapters, called):
-    port = Listening()
-    make(PutBack(move("a"), Repair("hv02", adapters), (), 9.0, 12.0), port)
+def test_each_half_of_a_network_is_put_back_by_a_call_of_its_own(step, adapters, called):
+    port, repair = Listening(), Repair("hv02", adapters)
+    make(step(move("a"), repair, (), 9.0), port)
 
-    assert [name for name, *_ in port.asked] == called
-    until = {"put_ports": 12.0, "put_models": 9.0}
-    assert [one[3] for one in port.asked] == [Expected("hv02", until[name]) for name in called]
-
-
-def test_a_locked_vmm_does_not_keep_the_rules_from_being_put_back():
-    port = Listening()
-    port.errors["put_models"] = VmmLocked("locked")
-    answer = make(PutBack(move("a"), Repair("hv02", (RULES, NAMED)), ()), port)
-
-    assert port.asked[0][0] == "put_ports"
-    assert answer == CallAnswer(error=port.errors["put_models"])
+    assert port.asked == [(called, "id-a", repair, Expected("hv02", 9.0))]
 
 
 def test_readings_that_hang_leave_lanes_for_changes():
@@ -389,8 +377,8 @@ def test_looks_take_no_room_from_the_calls_of_a_plan():
 
 
 def test_networks_are_restored_before_new_moves_are_started():
-    put_back = PutBack(move("z"), Repair("hv02"), ())
-    read = ReadNetworks("hv02", (move("y"),))
+    put_back = PutPorts(move("z"), Repair("hv02"), ())
+    read = ReadPorts("hv02", (move("y"),))
     save = SaveBaselines("hv01", (move("x"),))
     calls = [
         start("a"),
@@ -403,8 +391,8 @@ def test_networks_are_restored_before_new_moves_are_started():
     ]
 
     assert [type(call).__name__ for call in in_order(calls)] == [
-        "PutBack",
-        "ReadNetworks",
+        "PutPorts",
+        "ReadPorts",
         "Dismiss",
         "RefreshVm",
         "SaveBaselines",

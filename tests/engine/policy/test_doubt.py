@@ -189,7 +189,7 @@ def test_a_network_that_cannot_be_read_ends_as_damage(scene, told):
     scene.waiting(Wait.HOST_DOWN, 3600.0)
     ended = scene.restoring()
 
-    assert told(reading) == "ReadNetworks"
+    assert told(reading) == "ReadPorts"
     assert told(ended) == "damaged NETWORK"
     assert "could not be checked" in ended.step.sentence
 

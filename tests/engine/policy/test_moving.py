@@ -15,6 +15,8 @@ import pytest
 from engine.model import (
     Acl,
     Adapter,
+    AdapterRepair,
+    Age,
     AttemptKind,
     Fleet,
     Look,
@@ -29,7 +31,18 @@ from engine.model.fleet import JobState
 from engine.policy.judging import arrival
 from engine.policy.judging.arrival import Whereabouts
 from engine.policy.plan import plan
-from engine.policy.steps import Arrive, Finish, PutBack, ReadNetworks, Return, Start, Unhold
+from engine.policy.steps import (
+    Arrive,
+    Finish,
+    PutBack,
+    PutModels,
+    PutPorts,
+    ReadModels,
+    ReadPorts,
+    Return,
+    Start,
+    Unhold,
+)
 from tests.fleets import JOBS, REREADS, age
 
 MINUTE, HOUR = 60.0, 3600.0
@@ -374,7 +387,7 @@ def test_a_move_seen_to_have_ended_frees_its_slot_in_the_same_plan(flying):
 
 
 def test_the_network_of_an_arrived_vm_is_read_before_the_move_ends(arrived):
-    assert arrived.restoring().step == ReadNetworks("hv02.corp.example", (arrived.view().move,))
+    assert arrived.restoring().step == ReadPorts("hv02.corp.example", (arrived.view().move,))
 
 
 @pytest.mark.parametrize(
@@ -386,7 +399,84 @@ def test_the_network_of_an_arrived_vm_is_read_before_the_move_ends(arrived):
     ],
 )
 def test_an_outdated_reading_of_the_network_is_taken_again(host, age, arrived, told):
-    assert told(arrived.reading(SAVED, host, age).restoring()) == "ReadNetworks"
+    assert told(arrived.reading(SAVED, host, age).restoring()) == "ReadPorts"
+
+
+UNNAMED = Network(tuple(replace(one, network=None) for one in SAVED.adapters))
+UNPLUGGED = Network(
+    tuple(replace(one, switch=None, connected=False, network=None) for one in SAVED.adapters)
+)
+REREAD = (Look(PartKind.VM, "id-web01", host=HV02),)
+
+
+def half_read(scene, network: Network, age: float = 1.0):
+    """Only Hyper-V's half was read; VMM's is as before."""
+    return scene.reading(network, age=age)._record("web01", 1, models=None)
+
+
+def test_vmm_re_reads_a_vm_while_hyper_vs_half_is_read_and_put_back(arrived):
+    first = arrived.restoring()
+    then = half_read(arrived, LOST).restoring
+    arrived.rereads.clear()
+
+    assert (type(first.step), first.looks) == (ReadPorts, REREAD)
+    assert (type(then().step), then().looks) == (PutPorts, REREAD)
+
+
+def test_vmms_half_is_read_only_after_its_re_read_of_the_vm(arrived):
+    half_read(arrived, SAVED).rereads.clear()
+    before = arrived.restoring()
+    after = arrived.reread().restoring()
+
+    assert (before.step, before.looks) == (None, REREAD)
+    assert after.step == ReadModels(HV02, (arrived.view().move,))
+    assert after.looks == ()
+
+
+def test_a_re_read_before_the_end_of_the_move_does_not_count(arrived):
+    assert half_read(arrived, SAVED).reread(age=12.0).restoring().looks == REREAD
+
+
+def test_a_re_read_that_fails_again_and_again_is_given_up(arrived):
+    half_read(arrived, SAVED)
+    failed = Age(tried=arrived.number(arrived.now), tried_at=arrived.now, error="locked")
+    arrived.rereads[PartKind.VM, "id-web01"] = replace(failed, tries=3)
+    still = arrived.restoring()
+    arrived.rereads[PartKind.VM, "id-web01"] = replace(failed, tries=4)
+
+    assert still.looks == REREAD
+    assert isinstance(arrived.restoring().step, ReadModels)
+
+
+def test_what_only_vmm_lost_is_put_back_by_vmm(arrived):
+    step = arrived.reading(UNNAMED).restoring().step
+
+    assert isinstance(step, PutModels)
+    assert step.repair.adapters == (AdapterRepair("nic-1", "001DD8B71C00", network="VM-Net-10"),)
+    assert [one.what for one in step.differences] == ["network"]
+
+
+def test_a_switch_that_hyper_v_has_again_is_told_to_vmm_once(arrived, told):
+    detail = {"differences": [["001DD8B71C00", "switch", "LS-Main"]]}
+    lost = half_read(arrived, UNPLUGGED, age=9.0).restoring().step
+    ended = {"kind": AttemptKind.RESTORE, "result": Result.OK}
+    arrived.attempt(**ended, ended=arrived.now - 8, detail={**detail, "half": "ports"})
+    tell = arrived.reading(SAVED).restoring().step
+    arrived.attempt(**ended, ended=arrived.now - 1, detail={**detail, "half": "models"})
+
+    assert isinstance(lost, PutPorts)
+    assert lost.repair.adapters[0].switch == "LS-Main"
+    assert lost.repair.adapters[0].network is None
+    assert isinstance(tell, PutModels)
+    assert tell.repair.adapters == (AdapterRepair("nic-1", "001DD8B71C00", switch="LS-Main"),)
+    assert told(arrived.reading(SAVED, age=0.0).restoring()) == "done MOVED"
+
+
+def test_a_network_that_vmm_cannot_read_waits_and_hyper_vs_half_does_not(arrived, told):
+    arrived.waiting(Wait.HOST_DOWN, 10 * HOUR)
+
+    assert told(half_read(arrived, SAVED).restoring()) == "damaged NETWORK"
+    assert told(half_read(arrived, LOST).restoring()) == "PutPorts"
 
 
 def test_an_unchanged_network_ends_the_move_as_moved(arrived, told):
@@ -412,14 +502,14 @@ def test_missing_network_settings_are_restored_on_the_host_of_the_vm(arrived):
 
 
 def restored(scene, result=Result.OK, ended=5.0, error=""):
-    detail = {"differences": [["001DD8B71C00", "acl", str(RULE)]]}
+    detail = {"differences": [["001DD8B71C00", "acl", str(RULE)]], "half": "ports"}
     return scene.attempt(
         result, AttemptKind.RESTORE, ended=scene.now - ended, detail=detail, error=error
     )
 
 
 def test_a_network_is_read_again_after_its_repair(arrived, told):
-    assert told(restored(arrived.reading(LOST, age=6)).restoring()) == "ReadNetworks"
+    assert told(restored(arrived.reading(LOST, age=6)).restoring()) == "ReadPorts"
 
 
 def test_a_repair_that_held_is_reported(arrived, told):
@@ -432,7 +522,7 @@ def test_a_repair_that_held_is_reported(arrived, told):
 
 
 @pytest.mark.parametrize(
-    ("repairs", "says"), [(1, "PutBack"), (2, "PutBack"), (3, "damaged NETWORK")]
+    ("repairs", "says"), [(1, "PutPorts"), (2, "PutPorts"), (3, "damaged NETWORK")]
 )
 @pytest.mark.parametrize("result", [Result.OK, Result.REFUSED, Result.LOST])
 def test_three_repairs_that_do_not_hold_end_as_damage(repairs, says, result, arrived, told):
@@ -488,7 +578,7 @@ def test_a_lock_delays_a_repair_without_using_up_one_of_the_three(free, scene, t
 
     assert told(early) == "waits HOST_LOCKED"
     assert early.due == arrived.now
-    assert told(late) == "PutBack"
+    assert told(late) == "PutPorts"
 
 
 def test_each_attempt_may_use_three_repairs(arrived, told):
@@ -500,7 +590,7 @@ def test_each_attempt_may_use_three_repairs(arrived, told):
         restored(arrived, ended=60 * minutes - 10)
     arrived.attempt(Result.OK)
 
-    assert told(arrived.reading(LOST).restoring()) == "PutBack"
+    assert told(arrived.reading(LOST).restoring()) == "PutPorts"
 
 
 def test_a_restored_setting_is_reported_only_once(arrived, told):
@@ -526,14 +616,14 @@ def test_a_vm_back_on_its_source_has_its_network_compared_before_a_retry(scene, 
     scene.move(state=MoveState.RESTORING, host="hv01").baseline(network=SAVED)
     scene.attempt(Result.FAILED)
 
-    assert told(scene.restoring()) == "ReadNetworks"
-    assert told(scene.reading(LOST, "hv01").restoring()) == "PutBack"
+    assert told(scene.restoring()) == "ReadPorts"
+    assert told(scene.reading(LOST, "hv01").restoring()) == "PutPorts"
 
 
 def test_a_vm_on_an_unrequested_host_is_skipped_once_its_network_is_restored(arrived, told):
     arrived.vm(at="hv03").move(host="hv03")
 
-    assert told(arrived.reading(LOST, "hv03").restoring()) == "PutBack"
+    assert told(arrived.reading(LOST, "hv03").restoring()) == "PutPorts"
     assert told(arrived.reading(SAVED, "hv03").restoring()) == "skipped ELSEWHERE"
 
 
@@ -596,7 +686,7 @@ def test_the_network_is_read_even_if_three_dismissals_did_not_clear_a_failed_sta
     for _ in range(3):
         arrived.attempt(Result.OK, AttemptKind.DISMISS, begun=arrived.now - 9)
 
-    assert told(arrived.restoring()) == "ReadNetworks"
+    assert told(arrived.restoring()) == "ReadPorts"
 
 
 @pytest.mark.parametrize("state", [RunState.PAUSED, RunState.STOPPING])
@@ -609,7 +699,7 @@ def test_a_network_is_restored_even_if_the_run_is_paused_or_stopping(state, arri
 def test_the_networks_of_all_arrivals_on_a_host_are_read_in_one_step(arrived):
     arrived.add("web02").vm("web02", at="hv02")
     arrived.move("web02", state=MoveState.RESTORING, host="hv02")
-    steps = [s for s in arrived.plan().steps if isinstance(s, ReadNetworks)]
+    steps = [s for s in arrived.plan().steps if isinstance(s, ReadPorts)]
 
     assert [(s.host, [m.vm for m in s.moves]) for s in steps] == [
         ("hv02.corp.example", ["web01", "web02"])

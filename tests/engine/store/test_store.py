@@ -835,7 +835,7 @@ def test_a_run_is_read_with_exactly_its_own_rows(store):
     assert [(m.move.run, m.move.adopted) for m in record.moves] == [(2, True)]
     assert [a.label for a in record.approvals] == ["A2"]
     assert record.moves[0].baseline is not None
-    assert record.moves[0].reading is None
+    assert record.moves[0].ports is None
     assert queries.record(store, 3) is None
     assert queries.approval(store, 3) is None
     assert [a.id for a in queries.open_approvals(store)] == [1, 2]

@@ -366,7 +366,8 @@ def night(store):
     night.copy(340, 540, "old-crm", kind=AttemptKind.COLD)
     old = night.move("old-crm")
     with night.at(545) as pen:
-        pen.networks.keep(night.run, old.vm_id, "reading", HV02, BARE)
+        pen.networks.keep(night.run, old.vm_id, "ports", HV02, BARE)
+        pen.networks.keep(night.run, old.vm_id, "models", HV02, BARE)
     night.finish(550, Outcome.NETWORK, "old-crm", "Put it back by hand.")
     night.end(600, RunState.INCOMPLETE)
     return night
