@@ -91,8 +91,8 @@ class Parts:
         answer; if they had to be later than the latest, a slow host would never catch up."""
         part = self._parts.get(look.key)
         before = dict(part.body.over) if part and isinstance(part.body, JobList) else {}
-        running = {job.id for job in list_.jobs if job.state == "running"}
-        return tuple((id_, before.get(id_, newest)) for id_ in look.ids if id_ not in running)
+        open_jobs = {job.id for job in list_.jobs if job.state == "running"} | set(list_.unread)
+        return tuple((id_, before.get(id_, newest)) for id_ in look.ids if id_ not in open_jobs)
 
     def _fail(self, pen: Pen, look: Look, row: OpenCall, error: VmmError) -> None:
         self.errors[look.key] = error

@@ -16,7 +16,8 @@ class JobList:
     """VMM's jobs: all running migrations, and the jobs that were asked for by id, even if ended.
 
     ``server_time`` is VMM's clock (Unix seconds) before the list was read. ``unknown``: ids that
-    were asked for and that VMM does not know. A job that moves no VM has an empty ``vm_id``.
+    were asked for and that VMM does not know; ``unread``: that it refused to read, so that nothing
+    is known of them. A job that moves no VM has an empty ``vm_id``.
     ``over``: of jobs that were asked for and do not run, the newest call when VMM first said so.
     Ports leave it empty.
     """
@@ -24,6 +25,7 @@ class JobList:
     server_time: float
     jobs: tuple[Job, ...] = ()
     unknown: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
     over: tuple[tuple[str, int], ...] = ()
 
 

@@ -111,6 +111,7 @@ class JobsAnswer(ScriptAnswer):
     server_time: AwareDatetime
     jobs: tuple[VmmJob, ...]
     unknown: tuple[str, ...]
+    unread: tuple[str, ...]
 
 
 class InventoryAnswer(ScriptAnswer):

@@ -49,7 +49,7 @@ def job(answer: answers.VmmJob) -> Job:
 def job_list(answer: answers.JobsAnswer) -> JobList:
     """All jobs of a look."""
     jobs = tuple(map(job, answer.jobs))
-    return JobList(answer.server_time.timestamp(), jobs, answer.unknown)
+    return JobList(answer.server_time.timestamp(), jobs, answer.unknown, answer.unread)
 
 
 def known_host(answer: answers.VmmHost) -> KnownHost:

@@ -41,8 +41,8 @@ from engine.policy.starts.breakers import breakers
 from engine.policy.steps import Finish, Hold, Plan
 from engine.policy.verdict import Verdict, View
 from engine.policy.waits import Rules
+from tests.fleets import JOBS, fresh
 from tests.fleets import age as asked
-from tests.fleets import fresh
 
 NOW = 1_767_650_400.0
 
@@ -72,6 +72,7 @@ class Scene:
         self.facts = Facts()
         self.asked: Callable[[Fleet], Fleet] = lambda fleet: fleet
         self.rereads: dict[tuple[PartKind, str], Age] = {}
+        self.unread: set[str] = set()
         self._attempts = 0
         for name in ("hv01", "hv02", "hv03", "hv04"):
             self.host(name)
@@ -309,9 +310,16 @@ class Scene:
             hosts=tuple(self.hosts.values()),
             vms=tuple(self.vms.values()),
             jobs=tuple(self.jobs),
+            over={job: JOBS for job in self._asked_jobs() if job not in self.unread},
         )
         known = fresh(fleet)
         return self.asked(replace(known, ages={**known.ages, **self.rereads}))
+
+    def _asked_jobs(self) -> set[str]:
+        """Jobs of open attempts that do not run: VMM was asked for them by their ids."""
+        attempts = [a for m in self.moves.values() for a in m.attempts if a.open]
+        running = {job.id for job in self.jobs if job.state == "running"}
+        return {a.job for a in attempts if a.job is not None} - running
 
     def number(self, at: float) -> int:
         """Number of a call at this time: later calls have higher ones, up to 90 for now."""

@@ -50,7 +50,8 @@ def test_running_migrations_are_listed_with_vm_hosts_and_progress(open_scene, wa
 def test_no_migration_costs_one_cmdlet(scene):
     forget(scene)
 
-    assert jobs(scene) == {"server_time": scene.at(0)[:-1] + ".000000Z", "jobs": [], "unknown": []}
+    now = scene.at(0)[:-1] + ".000000Z"
+    assert jobs(scene) == {"server_time": now, "jobs": [], "unknown": [], "unread": []}
     assert cmdlets(scene) == ["Get-SCJob"]
 
 
@@ -169,6 +170,23 @@ def test_ids_that_vmm_does_not_know_are_returned_as_they_were_asked(scene):
 
     assert sorted(found["unknown"]) == ["", NOBODY.upper(), "no guid"]
     assert [one["id"] for one in found["jobs"]] == [job]
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [("801", "unknown"), ("1604", "unread"), ("2606", "locked")],
+    ids=["VMM cannot find it", "VMM refuses", "VMM is locked"],
+)
+def test_only_a_job_that_vmm_cannot_find_is_unknown(scene, code, said):
+    text = f"VMM cannot do it. (Error ID: {code}, Detailed Error: )"
+    problem = {"kind": "vmm", "id": code, "text": text}
+    scene.server.quirks.errors[f"Get-SCJob {NOBODY}"] = problem
+    document = scene.vmm("Get-VmfJobs", Ids=[NOBODY]).document
+
+    if said == "locked":
+        assert document["error"]["class"] == said
+    else:
+        assert [k for k in ("unknown", "unread") if document["data"][k] == [NOBODY]] == [said]
 
 
 def test_a_reread_is_shown_only_if_it_is_asked_for_and_moves_no_vm(scene):

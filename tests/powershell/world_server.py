@@ -65,7 +65,8 @@ class Quirks:
     """Length of a re-read that VMM makes in a job of its own."""
     errors: dict[str, Row] = field(default_factory=dict)
     """What a cmdlet throws instead of doing anything: {"kind", "id", "text"} by its name. Of
-    Get-CimInstance also for one class: "Get-CimInstance Msvm_MigrationJob"."""
+    Get-CimInstance also for one class: "Get-CimInstance Msvm_MigrationJob"; with an ID also for
+    one object."""
     meanwhile: dict[str, list[Callable[[], object]]] = field(default_factory=dict)
     """What happens before each call of a cmdlet, in order, by its name."""
     after_a_move: dict[str, Row] = field(default_factory=dict)
@@ -174,8 +175,8 @@ class WorldServer:
         moved = bool(self.of("Move-SCVirtualMachine"))
         later = self.quirks.after_a_move.get(call.cmdlet) if moved else None
         errors = self.quirks.errors
-        of_class = errors.get(f"{call.cmdlet} {call.bound.get('ClassName')}")
-        return errors.get(call.cmdlet) or of_class or later
+        about = call.bound.get("ClassName") or call.bound.get("ID")
+        return errors.get(call.cmdlet) or errors.get(f"{call.cmdlet} {about}") or later
 
     def _time(self, shell: str, now: float) -> str:
         skew = self.world.state.skew if shell == VMM else 0.0

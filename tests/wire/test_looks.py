@@ -75,7 +75,7 @@ def test_a_job_that_failed_has_vmms_words_and_number(wired):
         "id": "j1", "vm_id": "", "source": None, "target": None, "state": "failed", "progress": 5,
         "error": "The host is locked", "code": "2606", "started": None, "ended": None,
     }  # fmt: skip
-    told = {"server_time": "2026-01-05T22:00:00Z", "jobs": [row], "unknown": []}
+    told = {"server_time": "2026-01-05T22:00:00Z", "jobs": [row], "unknown": [], "unread": []}
     wired.vmm.modules["VMFerry.Vmm"]["Get-VmfJobs"] = lambda asked: good(told)
 
     (job,) = wired.port.jobs(["j1"]).jobs

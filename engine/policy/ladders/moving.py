@@ -7,7 +7,7 @@ from engine.policy import freshness, rungs
 from engine.policy.judging import arrival
 from engine.policy.judging.arrival import Whereabouts
 from engine.policy.steps import Arrive, StopJob
-from engine.policy.verdict import Verdict, View, ended, hold_or
+from engine.policy.verdict import Verdict, View, ended, hold, hold_or
 
 
 def moving(view: View) -> Verdict:
@@ -24,6 +24,9 @@ def moving(view: View) -> Verdict:
         return rungs.hold_silent(view, silent)
     if job is None and not _is_overdue(view, attempt):
         return _look_for_arrival(view, attempt, both)
+    if attempt.job is not None and attempt.job not in view.fleet.over:
+        # VMM was not asked for it since, or refused to read it: that does not end a move.
+        return hold(view, Wait.VMM_DOWN, "VMM does not tell what became of its job")
     return _judge_end(view, attempt, both)
 
 
@@ -115,7 +118,8 @@ def _look_for_arrival(view: View, attempt: Attempt, both: tuple[str, ...]) -> Ve
     deadline = view.now + _lookup_deadline(view, attempt) - view.fleet.server_time
     due = max(deadline + 0.001, view.now + view.rules.tick)
     found = arrival.find(attempt, view.vm, view.fleet)
-    if found.place is not Whereabouts.DESTINATION:
+    is_told = attempt.job is None or attempt.job in view.fleet.over
+    if found.place is not Whereabouts.DESTINATION or not is_told:
         return Verdict(due=due)
     looks = freshness.to_judge_end(view.fleet, both, attempt, view.run.options)
     if looks:

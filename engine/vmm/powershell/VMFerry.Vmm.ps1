@@ -235,11 +235,12 @@ function ConvertTo-VmfVm {
     }
 }
 
-# The job with this id, or nothing if VMM does not know it.
+# The job with this id, or nothing if VMM does not know it (801). Any other error says nothing about the
+# job, and is thrown.
 function Find-VmfJob {
     param($Server, [guid] $Id)
     try { Get-SCJob -VMMServer $Server -ID $Id }
-    catch { if (-not (Test-VmfRefusal -ErrorRecord $_)) { throw } }
+    catch { if ((Get-VmfErrorCode -ErrorRecord $_) -ne '801') { throw } }
 }
 
 # One job. vm_id is VMM's own id of the VM; Get-VmfJobs replaces it.
@@ -327,9 +328,9 @@ function Get-VmfJobs {
     .DESCRIPTION
     Changes nothing. server_time is the time before the jobs are read. Costs one cmdlet, and one for each
     job of Ids that is not running. A job that moves no VM has an empty vm_id. VMs and hosts are asked for
-    only if this shell does not remember them.
+    only if this shell does not remember them. unread: jobs that VMM refused to read.
     .OUTPUTS
-    One JSON text; data is {server_time, jobs, unknown}.
+    One JSON text; data is {server_time, jobs, unknown, unread}.
     #>
     [CmdletBinding()]
     [OutputType([string])]
@@ -353,16 +354,23 @@ function Get-VmfJobs {
             Complete-VmfJob -Row $row -HostNames $names
         }
         $rows = [object[]]@($moves + $others)
-        ConvertTo-VmfReply -Data ([ordered]@{ server_time = $time; jobs = $rows; unknown = [object[]] $list['unknown'] })
+        ConvertTo-VmfReply -Data ([ordered]@{
+                server_time = $time
+                jobs        = $rows
+                unknown     = [object[]] $list['unknown']
+                unread      = [object[]] $list['unread']
+            })
     }
     catch { ConvertTo-VmfServerFailure -ErrorRecord $_ }
 }
 
-# {jobs, unknown}: the running migrations, the jobs with these ids, and the ids that VMM does not know.
+# {jobs, unknown, unread}: the running migrations, the jobs with these ids, the ids that VMM does not know,
+# and those that it refused to read.
 function Read-VmfJobList {
     param($Server, [string[]] $Ids)
     $wanted = [ordered]@{}
     $unknown = [System.Collections.ArrayList]@()
+    $unread = [System.Collections.ArrayList]@()
     foreach ($id in $Ids) {
         $guid = [guid]::Empty
         if ([guid]::TryParse($id, [ref] $guid)) { $wanted[[string] $guid] = $id }
@@ -375,11 +383,16 @@ function Read-VmfJobList {
         $wanted.Remove($key)
     }
     foreach ($key in @($wanted.Keys)) {
-        $found = @(Find-VmfJob -Server $Server -Id ([guid] $key))
+        try { $found = @(Find-VmfJob -Server $Server -Id ([guid] $key)) }
+        catch {
+            if (-not (Test-VmfRefusal -ErrorRecord $_)) { throw }
+            $null = $unread.Add($wanted[$key])
+            continue
+        }
         if ($found.Count -eq 0) { $null = $unknown.Add($wanted[$key]) }
         foreach ($job in $found) { $null = $jobs.Add($job) }
     }
-    @{ jobs = $jobs.ToArray(); unknown = $unknown.ToArray() }
+    @{ jobs = $jobs.ToArray(); unknown = $unknown.ToArray(); unread = $unread.ToArray() }
 }
 
 # Tell whether a job moves a VM.

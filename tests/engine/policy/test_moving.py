@@ -242,6 +242,28 @@ def test_the_result_of_a_move_is_open_until_both_hosts_are_asked_after_the_end(
     assert verdict.looks == tuple(Look(PartKind.PULSE, name, ("id-web01",)) for name in names)
 
 
+@pytest.mark.parametrize("place", ["source", "destination", "both", "neither"])
+def test_a_job_that_vmm_refuses_to_read_is_no_ended_job(place, flying, told):
+    PLACES[place](flying).unread.add("job-web01")
+    attempt = flying.moves[1, "web01"].attempts[0]
+    old = replace(attempt, not_after=flying.now - HOUR)
+    flying.moves[1, "web01"] = replace(flying.moves[1, "web01"], attempts=(old,))
+
+    assert told(flying.moving()) == "waits VMM_DOWN"
+
+
+def test_an_arrival_does_not_count_while_vmm_does_not_tell_of_its_job(flying, told):
+    PLACES["destination"](flying).unread.add("job-web01")
+    attempt = flying.moves[1, "web01"].attempts[0]
+    young = replace(attempt, not_after=flying.now)
+    flying.moves[1, "web01"] = replace(flying.moves[1, "web01"], attempts=(young,))
+    before = flying.moving()
+    flying.unread.clear()
+
+    assert told(before) == "nothing"
+    assert told(flying.moving()) == "Arrive"
+
+
 def test_vmms_status_does_not_hold_up_a_move_whose_end_vmm_has_told(flying, told):
     flying.job(state="completed").vm(at="hv02", vmm_status="UnderMigration")
 
