@@ -141,6 +141,22 @@ def test_an_open_approval_is_paged_shortly_before_its_deadline(make_night, peer)
     assert heard(night, peer, "escalation")["key"] == "escalate:A1"
 
 
+def test_a_host_that_stays_silent_during_a_run_is_paged_once(make_night, peer):
+    night = make_night(pager_url=peer.url)
+    night.start()
+    night.card(night.ask_for())
+    night.world.down(night.clock.now(), "hv02", 2400)
+    until = night.clock.now() + 1500
+    night.step(until=lambda: night.clock.now() >= until)
+
+    said = heard(night, peer, "silent")
+
+    assert said["key"].startswith("silent:R1:hv02:")
+    assert said["text"].startswith("R1: hv02 has not answered since ")
+    night.settled()
+    assert [one["event"] for one in peer.told].count("silent") == 1
+
+
 def test_no_page_is_stored_without_a_pager(make_night):
     night, _ = damaged(make_night)
     to_damage(night)

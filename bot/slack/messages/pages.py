@@ -1,8 +1,9 @@
-"""Pages to the pager: an approval that nobody gives, a VM that is damaged or lost. Pure."""
+"""Pages to the pager: an approval that nobody gives, a VM that is damaged or lost, a host or VMM
+that does not answer for long. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from bot.pager import Page
@@ -12,12 +13,15 @@ from bot.slack.messages import reminders
 from bot.slack.messages.card import Question
 from bot.slack.messages.failures import by_cause
 from bot.slack.people.approvers import Approvers
-from engine.model import MoveState, RunRecord, short
+from engine.model import MoveState, Run, RunRecord, short
 from engine.settings import Settings
 from engine.views.board import failed
+from engine.views.seen import Seen
 
 BAD = (MoveState.DAMAGED, MoveState.UNKNOWN)
 TEXT = 1_000
+SILENT = 900.0
+"""Seconds without an answer of VMM or of a host of an unfinished run until people are woken."""
 
 
 def for_question(
@@ -41,7 +45,7 @@ def for_question(
 def _by(question: Question) -> str:
     if not question.needed_by:
         return ""
-    return f", needed by {datetime.fromtimestamp(question.needed_by, UTC):%H:%M} UTC"
+    return f", needed by {_clock(question.needed_by)}"
 
 
 def for_run(record: RunRecord) -> Iterator[Page]:
@@ -53,3 +57,17 @@ def for_run(record: RunRecord) -> Iterator[Page]:
         same = f" The same happened to {count(more, 'more VM')}." if more else ""
         text = f"{run.label} on {short(first.host)}: {fit(first.sentence, TEXT)}{same}"
         yield Page(f"{first.state}:{run.label}:{name}", str(first.state), run.label, text)
+
+
+def for_silence(run: Run, seen: Sequence[Seen], now: float) -> Iterator[Page]:
+    """Pages for VMM and hosts of an unfinished run that do not answer for long: one per outage.
+    ``seen``: when each was last seen."""
+    for one in seen:
+        since = one.at if one.at is not None else run.created
+        if one.late and now - since >= SILENT:
+            text = f"{run.label}: {one.name} has not answered since {_clock(since)}."
+            yield Page(f"silent:{run.label}:{one.name}:{since:.0f}", "silent", run.label, text)
+
+
+def _clock(at: float) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%H:%M} UTC"

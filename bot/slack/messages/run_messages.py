@@ -129,6 +129,7 @@ class RunMessages:
     def due_pages(self) -> Iterator[Page]:
         """Pages that are due."""
         yield from pages.for_run(self.seen.record)
+        yield from pages.for_silence(self.seen.record.run, self.seen.board.seen, self.now)
         for approval in self.seen.record.approvals:
             question = self._question(approval)
             yield from pages.for_question(question, self.approvers, self.settings, self.now)
