@@ -29,6 +29,9 @@ from engine.store.pen import Pen
 from engine.store.store import Store
 
 Key = tuple[PartKind, str]
+KEPT = 86_400.0
+"""Seconds for which it is remembered that VMM re-read a VM."""
+_OF_HOSTS = (PartKind.KNOWN, PartKind.SHOWN, PartKind.PULSE, PartKind.VMS, PartKind.HOST)
 
 
 class Parts:
@@ -73,7 +76,7 @@ class Parts:
             part = replace(part, body=body)
         self._keep(pen, part)
         if isinstance(answer.body, Site):
-            self._drop_hosts(pen, {host.name.casefold() for host in answer.body.hosts})
+            self._drop_old(pen, {host.name.casefold() for host in answer.body.hosts})
 
     def _words(self, look: Look, row: OpenCall, pulse: Pulse) -> tuple[Word, ...]:
         """Words of this pulse, and earlier ones on other VMs that no full list has replaced."""
@@ -107,12 +110,14 @@ class Parts:
         self._parts[part.key], self._fleet = part, None
         pen.keep_part(self.vmm, part, before)
 
-    def _drop_hosts(self, pen: Pen, known: set[str]) -> None:
-        """Drop the parts of hosts that VMM no longer knows."""
-        of_hosts = (PartKind.KNOWN, PartKind.SHOWN, PartKind.PULSE, PartKind.VMS, PartKind.HOST)
-        for key, part in list(self._parts.items()):
-            if part.kind in of_hosts and key[1] not in known:
-                del self._parts[key]
+    def _drop_old(self, pen: Pen, known: set[str]) -> None:
+        """Drop the parts of hosts that VMM no longer knows, and of VMs re-read long ago."""
+        for part in list(self._parts.values()):
+            age = part.age
+            asked_at = max(age.asked_at or 0.0, age.tried_at or 0.0)
+            is_old = part.kind is PartKind.VM and asked_at < pen.now - KEPT
+            if is_old or (part.kind in _OF_HOSTS and part.key[1] not in known):
+                del self._parts[part.key]
                 self._fleet = None
                 pen.drop_part(self.vmm, part)
 

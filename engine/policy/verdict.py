@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from engine.language.sentence import Command, HostName, Quote, Sentence, Turn, VmName, say
 from engine.language.text import is_typeable, quoted
@@ -68,13 +68,20 @@ class View:
 
     def is_destination(self, host: str | None) -> bool:
         """Tell whether this host is a destination of the run."""
-        return any(same_host(host, d) for d in self.run.destinations)
+        return host is not None and host.casefold() in self._names("destinations")
 
     def is_source(self, host: str | None) -> bool:
         """Tell whether this host is the source of the move or another source of the run."""
-        return same_host(host, self.move.source) or any(
-            same_host(host, s) for s in self.run.sources
-        )
+        is_of_run = host is not None and host.casefold() in self._names("sources")
+        return is_of_run or same_host(host, self.move.source)
+
+    def _names(self, side: Literal["sources", "destinations"]) -> frozenset[str]:
+        """Hosts on this side of the run, case folded."""
+        found: frozenset[str] | None = self.known.get(side)
+        if found is None:
+            found = frozenset(host.casefold() for host in getattr(self.run, side))
+            self.known[side] = found
+        return found
 
     def silent(self, *names: str) -> tuple[str, ...]:
         """Those of these hosts that do not answer, or were not asked yet."""

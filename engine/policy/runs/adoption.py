@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
-from engine.model import Fleet, RunRecord, Vm, same_host
+from engine.model import Fleet, RunRecord, Vm
 
 
 def newcomers(record: RunRecord, fleet: Fleet) -> list[tuple[Vm, str]]:
@@ -12,12 +12,11 @@ def newcomers(record: RunRecord, fleet: Fleet) -> list[tuple[Vm, str]]:
     if record.run.kind != "host":
         return []
     known = {entry.move.vm_id for entry in record.moves}
-    found = [(vm, _source_of(vm, record.run.sources)) for vm in fleet.vms]
-    return [(vm, s) for vm, s in found if s is not None and vm.id not in known and not vm.stored]
+    sources = {source.casefold(): source for source in record.run.sources}
+    found = [(vm, _source_of(vm, sources)) for vm in fleet.vms if vm.id not in known]
+    return [(vm, source) for vm, source in found if source is not None and not vm.stored]
 
 
-def _source_of(vm: Vm, sources: Sequence[str]) -> str | None:
+def _source_of(vm: Vm, sources: Mapping[str, str]) -> str | None:
     """Source on which Hyper-V alone shows this VM, or ``None``. VMM's own view may be stale."""
-    if len(vm.seen_on) != 1:
-        return None
-    return next((s for s in sources if same_host(s, vm.seen_on[0])), None)
+    return sources.get(vm.seen_on[0].casefold()) if len(vm.seen_on) == 1 else None
