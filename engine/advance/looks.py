@@ -29,6 +29,9 @@ from engine.store.pen import Pen
 from engine.store.store import Store
 
 Key = tuple[PartKind, str]
+PER_JOB = 0.5
+"""Seconds for each job after which their list is written although only progress has changed: a few
+jobs at each tick, a hundred every minute."""
 KEPT = 86_400.0
 """Seconds for which it is remembered that VMM re-read a VM."""
 _OF_HOSTS = (PartKind.KNOWN, PartKind.SHOWN, PartKind.PULSE, PartKind.VMS, PartKind.HOST)
@@ -42,6 +45,7 @@ class Parts:
         self.errors: dict[Key, VmmError] = {}
         self._fleet: Fleet | None = None  # composed anew after a change
         self._store = store
+        self._written: dict[Key, Part] = {}
 
     @cached_property
     def _parts(self) -> dict[Key, Part]:
@@ -50,6 +54,7 @@ class Parts:
     def forget(self) -> None:
         """Read the rows anew: what was taken last is not among them."""
         self.__dict__.pop("_parts", None)
+        self._written.clear()
         self._fleet = None
 
     def fleet(self) -> Fleet:
@@ -106,9 +111,20 @@ class Parts:
         return self._parts.get(look.key) or Part(look.kind, look.name)
 
     def _keep(self, pen: Pen, part: Part) -> None:
-        before = self._parts.get(part.key)
         self._parts[part.key], self._fleet = part, None
-        pen.keep_part(self.vmm, part, before)
+        is_news = self._is_news(part)
+        if is_news:
+            self._written[part.key] = part
+        pen.keep_part(self.vmm, part, with_answer=is_news)
+
+    def _is_news(self, part: Part) -> bool:
+        """Tell whether an answer is to be written: jobs, whose progress people see, now and then
+        even if nothing else has changed."""
+        written = self._written.get(part.key)
+        if written is None or written.content != part.content:
+            return True
+        since = (part.age.answered_at or 0.0) - (written.age.answered_at or 0.0)
+        return isinstance(part.body, JobList) and since >= PER_JOB * len(part.body.jobs)
 
     def _drop_old(self, pen: Pen, known: set[str]) -> None:
         """Drop the parts of hosts that VMM no longer knows, and of VMs re-read long ago."""
@@ -118,6 +134,7 @@ class Parts:
             is_old = part.kind is PartKind.VM and asked_at < pen.now - KEPT
             if is_old or (part.kind in _OF_HOSTS and part.key[1] not in known):
                 del self._parts[part.key]
+                self._written.pop(part.key, None)
                 self._fleet = None
                 pen.drop_part(self.vmm, part)
 

@@ -28,12 +28,26 @@ class Part:
         """Kind and name, whose case is ignored."""
         return self.kind, self.name.casefold()
 
+    @property
+    def content(self) -> object:
+        """The answer without what changes at each question: clocks, progress, numbers of calls."""
+        match self.body:
+            case JobList():
+                jobs = tuple(replace(job, progress=0) for job in self.body.jobs)
+                return replace(self.body, server_time=0.0, jobs=jobs)
+            case Pulse():
+                moving = tuple(replace(one, progress=0) for one in self.body.migrations)
+                words = tuple((word.vm_id, word.vm) for word in self.body.words)
+                return replace(self.body, time=0.0, migrations=moving, words=()), words
+        return self.body
+
     def answered(self, look: Look, number: int, newest: int, asked_at: float, now: float) -> Part:
         """Return the part after an answer, without its body: ``with_body`` adds it. An answer to an
         older question changes nothing."""
         if number <= self.age.asked:
             return self
-        age = Age(number, newest, asked_at, now, look.ids)
+        ids = look.ids if look.kind is PartKind.PULSE else ()
+        age = Age(number, newest, asked_at, now, ids)
         if self.age.tried > number:  # a later question has failed already
             old = self.age
             age = replace(

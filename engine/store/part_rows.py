@@ -32,14 +32,13 @@ _KEEP_ANSWER = """INSERT INTO answers (vmm, kind, name, body) VALUES (?, ?, ?, ?
     WHERE answers.body <> excluded.body"""
 
 
-def write(db: Database, vmm: str, part: Part, before: Part | None = None) -> None:
-    """Replace a part. Its answer is written only if it differs from that of ``before``, and from
-    the row."""
+def write(db: Database, vmm: str, part: Part, with_answer: bool) -> None:
+    """Replace a part, or only its age. An answer is written only if it differs from the row."""
     kind, name = str(part.kind), part.name
     age = {field: getattr(part.age, field) for field in _AGE}
     age |= {"ids": codec.dumps(part.age.ids), "locked": int(part.age.locked)}
     db.upsert("parts", {"vmm": vmm, "kind": kind, "name": name, **age}, "vmm", "kind", "name")
-    if part.body is not None and (before is None or before.body != part.body):
+    if part.body is not None and with_answer:
         db.execute(_KEEP_ANSWER, [vmm, kind, name, codec.to_json(part.body)])
 
 

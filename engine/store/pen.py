@@ -44,9 +44,9 @@ class Pen(Transaction):
         self.moves, self.attempts = MovePen(db, now, cause), AttemptPen(db, now, cause)
         self.networks, self.calls = NetworkPen(db, now, cause), CallPen(db, now, cause)
 
-    def keep_part(self, vmm: str, part: Part, before: Part | None = None) -> None:
-        """Replace one part of what is known of a VMM server. ``before``: the part as it was."""
-        part_rows.write(self.db, vmm, part, before)
+    def keep_part(self, vmm: str, part: Part, *, with_answer: bool = True) -> None:
+        """Replace one part of what is known of a VMM server, or only its age."""
+        part_rows.write(self.db, vmm, part, with_answer)
 
     def drop_part(self, vmm: str, part: Part) -> None:
         """Delete one part, of a host that VMM no longer knows."""
