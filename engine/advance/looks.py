@@ -77,7 +77,8 @@ class Parts:
             if isinstance(body, Pulse):
                 body = replace(body, words=self._words(look, row, body))
             if isinstance(body, JobList):
-                body = replace(body, over=self._over(look, body, newest))
+                over, idle = self._over(look, body, newest), self._idle(look, body, newest)
+                body = replace(body, over=over, idle=idle)
             part = replace(part, body=body)
         self._keep(pen, part)
         if isinstance(answer.body, Site):
@@ -101,6 +102,13 @@ class Parts:
         before = dict(part.body.over) if part and isinstance(part.body, JobList) else {}
         open_jobs = {job.id for job in list_.jobs if job.state == "running"} | set(list_.unread)
         return tuple((id_, before.get(id_, newest)) for id_ in look.ids if id_ not in open_jobs)
+
+    def _idle(self, look: Look, list_: JobList, newest: int) -> tuple[tuple[str, int], ...]:
+        """The same for VMs whose start named no job: no running job moves them."""
+        part = self._parts.get(look.key)
+        before = dict(part.body.idle) if part and isinstance(part.body, JobList) else {}
+        moved = {job.vm_id for job in list_.jobs if job.state == "running"}
+        return tuple((id_, before.get(id_, newest)) for id_ in look.vms if id_ not in moved)
 
     def _fail(self, pen: Pen, look: Look, row: OpenCall, error: VmmError) -> None:
         self.errors[look.key] = error

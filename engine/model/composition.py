@@ -47,6 +47,7 @@ class _Composer:
             hosts=tuple(self._host(host) for host in self.site.hosts),
             vms=vms,
             over=dict(jobs.over) if jobs else {},
+            idle=dict(jobs.idle) if jobs else {},
             jobs=_with_sources(jobs.jobs if jobs else (), vms),
             ages={key: part.age for key, part in self.parts.items()},
             words=self._words(),

@@ -162,8 +162,8 @@ class Fleet:
     ``at`` is when VMM was asked for its jobs, ``answered_at`` when it had answered (Unix seconds on
     VMFerry's clock), ``server_time`` VMM's clock then: deadlines that VMM checks use it. ``ages``
     tells of each part when it was asked and answered, ``words`` when a host's Hyper-V was last
-    asked for one VM: number and time, by host (case folded) and VM id. ``over``: by job, the newest
-    call when VMM first said that it does not run.
+    asked for one VM: number and time, by host (case folded) and VM id. ``over``, ``idle``: by job,
+    or by VM whose start named none, the newest call when VMM first said that it does not run.
     """
 
     vmm: str
@@ -176,6 +176,7 @@ class Fleet:
     ages: Mapping[tuple[PartKind, str], Age] = field(default_factory=dict)
     words: Mapping[tuple[str, str], tuple[int, float]] = field(default_factory=dict)
     over: Mapping[str, int] = field(default_factory=dict)
+    idle: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def ahead(self) -> float:
@@ -191,10 +192,12 @@ class Fleet:
         """Number of the newest call when VMM's latest list of jobs was answered."""
         return self.age(PartKind.JOBS).answered
 
-    def over_since(self, job_id: str | None) -> int:
+    def over_since(self, job_id: str | None, vm_id: str) -> int:
         """Number of the newest call when VMM first said that a job does not run; of a job without
-        an id that of the latest list."""
-        return self.over.get(job_id or "", self.list_of_jobs)
+        an id, that no job of its VM runs, after the look-ups. The latest list: it says so first."""
+        if job_id is None:
+            return self.idle.get(vm_id, self.list_of_jobs)
+        return self.over.get(job_id, self.list_of_jobs)
 
     def host(self, name: str | None) -> Host | None:
         """Return the host of that name, or ``None``. Case is ignored."""

@@ -19,7 +19,8 @@ class JobList:
     were asked for and that VMM does not know; ``unread``: that it refused to read, so that nothing
     is known of them. A job that moves no VM has an empty ``vm_id``.
     ``over``: of jobs that were asked for and do not run, the newest call when VMM first said so.
-    Ports leave it empty.
+    ``idle``: the same of VMs whose start named no job and that no running job moves. Ports leave
+    both empty.
     """
 
     server_time: float
@@ -27,6 +28,7 @@ class JobList:
     unknown: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
     over: tuple[tuple[str, int], ...] = ()
+    idle: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True)

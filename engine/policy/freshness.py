@@ -39,13 +39,28 @@ def to_judge_end(fleet: Fleet, hosts: Iterable[str], attempt: Attempt, options: 
     """Looks before the end of an attempt is judged: both hosts, asked after VMM's answer that its
     job does not run."""
     jobs = fleet.age(PartKind.JOBS)
-    after, vm_id = fleet.over_since(attempt.job), attempt.vm_id
+    after, vm_id = fleet.over_since(attempt.job, attempt.vm_id), attempt.vm_id
     if options.bulletproof:
         rereads = _reread(fleet, hosts, (jobs.asked_at or 0.0) - options.pass_, options)
         if rereads:
             return rereads
     stale = [h for h in hosts if word_asked(fleet, h, vm_id)[0] <= after]
     return tuple(Look(PartKind.PULSE, host, (vm_id,)) for host in stale)
+
+
+def is_overdue(fleet: Fleet, attempt: Attempt, options: Options) -> bool:
+    """Tell whether a start without a visible job can no longer begin.
+
+    The guard at VMM refuses to begin it after ``not_after`` on the server's clock. VMM shows a job
+    at most ``lookups`` x ``lookup-interval`` seconds later.
+    """
+    return fleet.server_time > lookups_end(attempt, options)
+
+
+def lookups_end(attempt: Attempt, options: Options) -> float:
+    """Time after which a start shows no new job (Unix seconds on VMM's clock)."""
+    begun_by = attempt.not_after if attempt.not_after is not None else attempt.begun
+    return begun_by + options.lookups * options.lookup_interval
 
 
 def to_start(

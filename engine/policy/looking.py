@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from engine.model import Age, Attempt, Fleet, Look, PartKind, RunRecord
 from engine.policy.facts import Facts
-from engine.policy.freshness import AGAIN, BREATH
+from engine.policy.freshness import AGAIN, BREATH, is_overdue
 from engine.policy.waits import Rules
 
 NEAR_END = 90
@@ -30,7 +30,7 @@ def looks_due(
     found: list[Look] = []
     open_moves = [*_open_migrations(living), *facts.lost]
     if living and _is_past(fleet.age(PartKind.JOBS), now, _jobs_due_at(fleet, rules)):
-        found.append(Look(PartKind.JOBS, ids=jobs_to_ask(living, facts)))
+        found.append(look_at_jobs(living, facts, fleet))
     if _is_due(fleet.age(PartKind.SITE), rules.sweep, now, rules):
         found.append(Look(PartKind.SITE))
     found += _pulses(open_moves, fleet, now, rules)
@@ -60,12 +60,19 @@ def next_look(
 _INVENTORY = (PartKind.KNOWN, PartKind.SHOWN)
 
 
-def jobs_to_ask(living: Iterable[RunRecord], facts: Facts) -> tuple[str, ...]:
-    """Return the jobs that VMM is asked for by id, of open attempts and of re-reads: by itself it
-    lists only what runs."""
+def look_at_jobs(living: Sequence[RunRecord], facts: Facts, fleet: Fleet) -> Look:
+    """Return the look at VMM's jobs. By itself VMM lists only what runs: it is asked by id for the
+    jobs of open attempts and of re-reads. Starts without a job are watched by their VMs."""
     jobs = [attempt.job for attempt in (*_open_migrations(living), *facts.lost)]
     jobs += [call.job for call in facts.calls]
-    return tuple(dict.fromkeys(filter(None, jobs)))
+    overdue = [
+        attempt.vm_id
+        for record in living
+        for attempt in _open_migrations([record])
+        if attempt.job is None and is_overdue(fleet, attempt, record.run.options)
+    ]
+    ids = tuple(dict.fromkeys(filter(None, jobs)))
+    return Look(PartKind.JOBS, ids=ids, vms=tuple(overdue))
 
 
 def _open_migrations(living: Iterable[RunRecord]) -> list[Attempt]:

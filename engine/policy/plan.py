@@ -29,7 +29,7 @@ from engine.policy.approvals import approval
 from engine.policy.facts import Breakers, Facts
 from engine.policy.judging import arrival
 from engine.policy.ladders import moving, pending, restoring
-from engine.policy.looking import jobs_to_ask
+from engine.policy.looking import look_at_jobs
 from engine.policy.plan_builder import PlanBuilder
 from engine.policy.runs import ending, gap
 from engine.policy.runs.adoption import newcomers
@@ -87,7 +87,7 @@ def plan(
         builder.steps.extend(settled.steps)
         builder.ask(settled.looks, record.run.options)
         builder.plan_by(settled.due)
-    return Plan(tuple(builder.steps), _together(builder.looks, living, facts), builder.due)
+    return Plan(tuple(builder.steps), _together(builder.looks, living, facts, fleet), builder.due)
 
 
 def _check_rights(
@@ -264,7 +264,9 @@ def _see_power(
     return replace(entry, move=replace(move, power=power, down_since=since))
 
 
-def _together(looks: Iterable[Look], living: Sequence[RunRecord], facts: Facts) -> tuple[Look, ...]:
+def _together(
+    looks: Iterable[Look], living: Sequence[RunRecord], facts: Facts, fleet: Fleet
+) -> tuple[Look, ...]:
     """Merge the pulses of each host, and let them ask for all VMs in flight there. The list of
     jobs asks for all jobs of ours by id."""
     vms: dict[str, dict[str, None]] = {}
@@ -277,9 +279,9 @@ def _together(looks: Iterable[Look], living: Sequence[RunRecord], facts: Facts) 
             if same_host(host, attempt.source) or same_host(host, attempt.destination):
                 vms[host][attempt.vm_id] = None
     pulses = (Look(PartKind.PULSE, host, tuple(ids)) for host, ids in vms.items())
-    jobs = jobs_to_ask(living, facts)
+    jobs = look_at_jobs(living, facts, fleet)
     rest = (look for look in looks if look.kind is not PartKind.PULSE)
-    named = (replace(k, ids=jobs) if k.kind is PartKind.JOBS else k for k in rest)
+    named = (jobs if look.kind is PartKind.JOBS else look for look in rest)
     return (*dict.fromkeys(named), *pulses)
 
 

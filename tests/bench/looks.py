@@ -6,9 +6,10 @@ writes while nothing changes.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from engine.store import events, queries
@@ -48,6 +49,12 @@ class Night:
 
 def play(folder: Path, size: Size, happens: str = "", until: str = "24h") -> Night:
     """Empty all sources. VMs take 3 to 9 minutes."""
+    _write_fleet(folder, size, lambda number: 3 + number * 7 % 13 / 2)
+    _write_story(folder, _empty_all(size), until, happens)
+    return _times(Player(story_file.load(folder), folder / "night.db"))
+
+
+def _write_fleet(folder: Path, size: Size, minutes: Callable[[int], float]) -> None:
     folder.mkdir(parents=True)
     lines = ["format = 1"]
     for number in range(size.sources):
@@ -57,15 +64,21 @@ def play(folder: Path, size: Size, happens: str = "", until: str = "24h") -> Nig
         lines.append('volumes = { "D:" = 900000.0 }')
     for number in range(size.total):
         lines.append(f'[[vm]]\nname = "vm{number:04}"\nhost = "src{number % size.sources:02}"')
-        lines.append(f"minutes = {3 + number * 7 % 13 / 2:.1f}")
+        lines.append(f"minutes = {minutes(number):.1f}")
     lines.append('[costs]\nlike = "vmm"\n')
     (folder / "fleet.toml").write_text("\n".join(lines), encoding="utf-8")
+
+
+def _empty_all(size: Size) -> str:
     sources = ",".join(f"src{number:02}" for number in range(size.sources))
     names = ",".join(f"dst{number:02}" for number in range(size.destinations))
+    return f"host {sources} to {names}"
+
+
+def _write_story(folder: Path, request: str, until: str, happens: str = "") -> None:
     story = f'about = "A night"\nuntil = "{until}"\n[people]\nann = ["operator"]\n{happens}\n'
-    story += f'[[at]]\nt = "0s"\ndo = "say"\nby = "ann"\ntext = "host {sources} to {names}"\n'
+    story += f'[[at]]\nt = "0s"\ndo = "say"\nby = "ann"\ntext = "{request}"\n'
     (folder / "story.toml").write_text(story, encoding="utf-8")
-    return _times(Player(story_file.load(folder), folder / "night.db"))
 
 
 def _times(player: Player) -> Night:
@@ -128,34 +141,44 @@ def measure(
             "",
         ),
         *(row for vms in crowds for row in _quiet(folder / f"quiet {vms}", vms)),
+        *_whole_site(folder / "site", large),
     ]
 
 
 def _quiet(folder: Path, vms: int) -> list[Row]:
     """What a tick asks for and writes in the middle of the only move, with so many VMs a host."""
-    counted, rows, written = _ticks(folder, vms)
+    counted, rows, written = _ticks(folder, "vm vm0000 to dst00", Size(1, 1, vms))
     per_tick = ", ".join(f"{call} {number:.2f}" for call, number in sorted(counted.items()))
     what = f"A quiet tick while a move runs, {vms} VMs on its host"
     return [
         at_most(f"{what}: remote calls", sum(counted.values()), 4, "", digits=2),
         told("of these", per_tick),
-        at_most("rows written: bytes", written, TARGET_BYTES, ""),
+        at_most("values written: bytes", written, TARGET_BYTES, ""),
         told("rows", f"{rows:.1f}"),
     ]
 
 
+def _whole_site(folder: Path, large: Size) -> list[Row]:
+    """What a tick writes on a large site: while one move runs, and while all hosts are emptied."""
+    _, _, one = _ticks(folder / "one", "vm vm0000 to dst00", large)
+    _, _, all_ = _ticks(folder / "all", _empty_all(large), replace(large, vms=2))
+    what = f"A quiet tick on {large.sources} hosts with {large.total} VMs"
+    return [
+        at_most(f"{what}, one move runs: values written: bytes", one, TARGET_BYTES, ""),
+        told(f"all {large.sources} hosts are emptied at once: bytes", f"{all_:,.0f}"),
+    ]
+
+
 TICKS = 60
+_VALUES = re.compile(r"'(?:[^']|'')*'|(?<![a-z_])-?\d[\d.e+]*|NULL")
+"""Values in a statement as SQLite traces it."""
 
 
-def _ticks(folder: Path, vms: int) -> tuple[dict[str, float], float, float]:
-    """Calls by name, rows and bytes of rows of one tick, on average over ``TICKS`` of them."""
-    folder.mkdir(parents=True)
-    fleet = 'format = 1\n[costs]\nlike = "vmm"\n[[host]]\nname = "hv01"\n[[host]]\nname = "hv02"\n'
-    fleet += "".join(f'[[vm]]\nname = "vm{n}"\nhost = "hv01"\nminutes = 60.0\n' for n in range(vms))
-    (folder / "fleet.toml").write_text(fleet, encoding="utf-8")
-    story = 'about = "A tick"\nuntil = "20m"\n[people]\nann = ["operator"]\n'
-    story += '[[at]]\nt = "0s"\ndo = "say"\nby = "ann"\ntext = "vm vm0 to hv02"\n'
-    (folder / "story.toml").write_text(story, encoding="utf-8")
+def _ticks(folder: Path, request: str, size: Size) -> tuple[dict[str, float], float, float]:
+    """Calls by name, rows, and bytes of values written in one tick, on average over ``TICKS`` of
+    them. VMs take two hours."""
+    _write_fleet(folder, size, lambda number: 120.0)
+    _write_story(folder, request, "20m")
     player = Player(story_file.load(folder), folder / "night.db")
     try:
         player.play()
@@ -170,8 +193,8 @@ def _ticks(folder: Path, vms: int) -> tuple[dict[str, float], float, float]:
                 player.engine.calls.caller.go_on(tick)  # or until an answer has come
                 player.engine.advance()
         raw.set_trace_callback(None)
-        changes = ("INSERT", "UPDATE", "DELETE")
-        written = sum(len(s.encode()) for s in statements if s.lstrip().startswith(changes))
+        changes = [s for s in statements if s.lstrip().startswith(("INSERT", "UPDATE", "DELETE"))]
+        written = sum(len(value) for s in changes for value in _VALUES.findall(s))
         counted = Counter(str(call["call"]) for call in player.port.calls[since:])
         rows = raw.total_changes - before
         return {n: k / TICKS for n, k in counted.items()}, rows / TICKS, written / TICKS

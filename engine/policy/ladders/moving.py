@@ -22,7 +22,7 @@ def moving(view: View) -> Verdict:
     silent = view.silent(*both)
     if silent:
         return rungs.hold_silent(view, silent)
-    if job is None and not _is_overdue(view, attempt):
+    if job is None and not freshness.is_overdue(view.fleet, attempt, view.run.options):
         return _look_for_arrival(view, attempt, both)
     if attempt.job is not None and attempt.job not in view.fleet.over:
         # VMM was not asked for it since, or refused to read it: that does not end a move.
@@ -39,7 +39,7 @@ def _judge_end(view: View, attempt: Attempt, both: tuple[str, ...]) -> Verdict:
     if vm is not None and vm.migrating_by_hyperv:
         return Verdict(due=view.now + view.rules.tick)
     if view.fleet.job(attempt.job) is None:
-        after = view.fleet.over_since(attempt.job)
+        after = view.fleet.over_since(attempt.job, attempt.vm_id)
         stale = [
             look for host in both for look in freshness.to_trust_status(view.fleet, host, after)
         ]
@@ -98,24 +98,10 @@ def _hold_unseen_copy(view: View, attempt: Attempt) -> Verdict:
     return hold_or(view, Wait.FOREIGN, text, ending)
 
 
-def _is_overdue(view: View, attempt: Attempt) -> bool:
-    """Tell whether a start without a visible job can no longer begin.
-
-    The guard at VMM refuses to begin it after ``not_after`` on the server's clock. VMM shows a job
-    at most ``lookups`` x ``lookup-interval`` seconds later.
-    """
-    return view.fleet.server_time > _lookup_deadline(view, attempt)
-
-
-def _lookup_deadline(view: View, attempt: Attempt) -> float:
-    options = view.run.options
-    begun_by = attempt.not_after if attempt.not_after is not None else attempt.begun
-    return begun_by + options.lookups * options.lookup_interval
-
-
 def _look_for_arrival(view: View, attempt: Attempt, both: tuple[str, ...]) -> Verdict:
     """Wait for a job to appear. Until the last look-up, only an arrival proves anything."""
-    deadline = view.now + _lookup_deadline(view, attempt) - view.fleet.server_time
+    ends = freshness.lookups_end(attempt, view.run.options)
+    deadline = view.now + ends - view.fleet.server_time
     due = max(deadline + 0.001, view.now + view.rules.tick)
     found = arrival.find(attempt, view.vm, view.fleet)
     is_told = attempt.job is None or attempt.job in view.fleet.over

@@ -114,3 +114,16 @@ def test_a_re_read_of_a_vm_is_forgotten_after_a_day(taker):
     assert kept == 1
     assert taker.parts.fleet().age(PartKind.VM, "id-a").tries == 0
     assert [part.kind for part in queries.parts(taker.store, "vmm01")] == [PartKind.SITE]
+
+
+def test_a_vm_whose_start_named_no_job_is_idle_from_the_first_list_that_shows_no_job_of_it(taker):
+    look = Look(PartKind.JOBS, vms=("id-0", "id-1"))
+    idle = []
+    for answer in (jobs(1, 50), jobs(1, 60), jobs(0, 0)):
+        taker.take(look, answer)
+        idle.append(dict(taker.parts.fleet().idle))
+
+    first = idle[0]["id-1"]
+    assert idle[:2] == [{"id-1": first}] * 2
+    assert idle[2]["id-1"] == first
+    assert "id-0" in idle[2]

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from engine.model import Age, Doubt, Fleet, Look, PartKind
-from engine.policy.looking import is_looked_at, looks_due, next_look
+from engine.policy.looking import is_looked_at, look_at_jobs, looks_due, next_look
 from tests.fleets import HOSTS, JOBS
 
 HV01, HV02, HV03 = (f"hv0{n}.corp.example" for n in (1, 2, 3))
@@ -170,3 +170,12 @@ def test_a_part_that_was_never_asked_is_due_at_once(scene):
     scene.with_ages(lambda fleet: replace(fleet, ages={**fleet.ages, (PartKind.SITE, ""): Age()}))
 
     assert due(scene) == [Look(PartKind.SITE)]
+
+
+@pytest.mark.parametrize(("seconds", "watched"), [(89, ()), (91, ("id-web01",))])
+def test_a_vm_whose_start_named_no_job_is_watched_after_the_look_ups(scene, seconds, watched):
+    scene.move(state="moving", destination="hv02")
+    scene.attempt(not_after=scene.now - seconds + 60)
+    look = look_at_jobs([scene.record()], scene.facts, scene.fleet())
+
+    assert look == Look(PartKind.JOBS, vms=watched)

@@ -93,3 +93,21 @@ def test_a_refresh_is_over_when_vmms_job_is(night):
 
     assert "web01: refresh completed" in text
     assert "R1 ended: 1 of 1 moved, hv01 is empty" in text
+
+
+@pytest.mark.parametrize("seconds", [1.0, 6.5, 14.0])
+def test_a_start_that_vmm_never_carried_out_is_known_as_lost_though_hyperv_is_slow(seconds, night):
+    fault = """
+        [[at]]
+        t = "0s"
+        do = "fault"
+        call = "start_move"
+        how = "timeout_before"
+        times = 1
+    """
+    text = night(f"{FLEET}pulse = {seconds}\n{VM}", STORY + fault).text
+
+    lost = "web01: live migration lost. No VMM job was found and the VM did not move."
+    (line,) = (one for one in text.splitlines() if lost in one)
+    assert float(line.split()[0]) < 150  # the look-ups end at 97 s, both hosts are asked after that
+    assert "R1 ended: 1 of 1 moved, hv01 is empty" in text
