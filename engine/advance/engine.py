@@ -131,7 +131,7 @@ class Engine:
         """Make these looks, as many at a time as may be, and wait for the answers."""
         left, patience = list(looks), self.patience
         while left:
-            begun = self._begin((), left)
+            begun = self._begin(left)
             self.calls.make(begun)
             steps = {one.step for one in begun}
             left = [look for look in left if look not in steps]
@@ -141,10 +141,10 @@ class Engine:
             if not (self.calls.take_answers() or begun) or patience <= 0.0:
                 return
 
-    def _begin(self, calls: Sequence[Call], looks: Sequence[Look]) -> list[BegunCall]:
+    def _begin(self, looks: Sequence[Look]) -> list[BegunCall]:
         assert self._fence is not None
         with self._writing() as pen:
-            return self.calls.begin(pen, self._fence.epoch, calls, looks)
+            return self.calls.begin_looks(pen, self._fence.epoch, looks)
 
     def advance(self) -> Advanced:
         """Make one step for this VMM server. Idempotent: an unchanged world changes nothing."""
@@ -218,7 +218,7 @@ class Engine:
             looks = looks_due(living, facts, fleet, self.clock.now(), self.rules)
             if not looks:
                 break
-            self.calls.make(self._begin((), looks))
+            self.calls.make(self._begin(looks))
             ended = self.calls.take_answers()
             changed = changed or _are_acts(ended)
             if not ended:

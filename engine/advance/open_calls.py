@@ -16,7 +16,7 @@ from dataclasses import replace
 from engine.advance.answers import BegunCall, begin_attempts, write_answer
 from engine.advance.callers import Answered, Caller
 from engine.advance.calls import CallAnswer, Caps, Lanes
-from engine.advance.looks import Parts, reread_error
+from engine.advance.looks import Key, Parts, reread_error
 from engine.errors import CLOSED, VmmUnavailable
 from engine.model import (
     MIGRATIONS,
@@ -57,6 +57,9 @@ def limits_of(settings: Settings) -> Mapping[CallKind, float]:
 _REREADS = frozenset(CallKind(str(kind)) for kind in REREADS) | {CallKind.REFRESH}
 """Kinds whose call only begins a job of VMM."""
 
+OVERDUE = 600.0
+"""Seconds, ten passes, after which a re-read goes before the starts and repairs on its host."""
+
 
 class OpenCalls:
     """The calls of one engine. ``store`` and ``vmm`` are the engine's, ``writing`` opens its
@@ -74,17 +77,32 @@ class OpenCalls:
         self._limits, self._window = limits_of(settings), settings.engine.start_window
         self._came: deque[Answered] = deque()
         self._begun: dict[int, BegunCall] = {}
+        self._waiting: dict[Key, float] = {}  # re-reads that a plan wants, since when
         self._late: dict[int, BegunCall] = {}  # given up, but still running
 
     def begin(
         self, pen: Pen, epoch: int, calls: Sequence[Call], looks: Sequence[Look]
     ) -> list[BegunCall]:
-        """Write those calls and looks that may begin now. ``make`` makes them."""
-        silent = frozenset(h.name.casefold() for h in self.parts.fleet().hosts if h.seen_at is None)
-        lanes = Lanes(queries.open_calls(self.store, self.vmm), self._caps, silent)
+        """Write those calls and looks of a plan that may begin now. ``make`` makes them. Calls come
+        first, except that a re-read has waited long enough for them."""
+        rereads = [look for look in looks if look.kind in REREADS]
+        self._waiting = {k.key: self._waiting.get(k.key, pen.now) for k in rereads}
+        first = [look for look in rereads if pen.now - self._waiting[look.key] >= OVERDUE]
+        lanes = self._lanes()
+        begun = [self._write_look(pen, epoch, k) for k in first if lanes.admit_look(k)]
         admitted = [call for one in calls if (call := lanes.admit(one)) is not None]
-        begun = [self._write(pen, epoch, call) for call in admitted]
-        return begun + [self._write_look(pen, epoch, k) for k in looks if lanes.admit_look(k)]
+        begun += [self._write(pen, epoch, call) for call in admitted]
+        rest = (look for look in looks if look not in first)
+        return begun + [self._write_look(pen, epoch, k) for k in rest if lanes.admit_look(k)]
+
+    def begin_looks(self, pen: Pen, epoch: int, looks: Sequence[Look]) -> list[BegunCall]:
+        """Write those regular looks that may begin now. ``make`` makes them."""
+        lanes = self._lanes()
+        return [self._write_look(pen, epoch, look) for look in looks if lanes.admit_look(look)]
+
+    def _lanes(self) -> Lanes:
+        silent = frozenset(h.name.casefold() for h in self.parts.fleet().hosts if h.seen_at is None)
+        return Lanes(queries.open_calls(self.store, self.vmm), self._caps, silent)
 
     def _write(self, pen: Pen, epoch: int, call: Call) -> BegunCall:
         attempts = begin_attempts(pen, call)
@@ -97,6 +115,7 @@ class OpenCalls:
         return BegunCall(replace(row, id=pen.calls.begin(self.vmm, row)), call, attempts)
 
     def _write_look(self, pen: Pen, epoch: int, look: Look) -> BegunCall:
+        self._waiting.pop(look.key, None)
         hosts = (look.name,) if look.name else ()
         row = self._row(CallKind(str(look.kind)), hosts, pen.now, epoch)
         if look.kind in REREADS:

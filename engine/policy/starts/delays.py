@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from engine.language.grammar import took
 from engine.language.sentence import HostName, say
-from engine.model import Look, OpenCall, Outcome, PartKind, Wait
+from engine.model import CallKind, Look, OpenCall, Outcome, PartKind, Wait
 from engine.policy import freshness, waits
 from engine.policy.freshness import BREATH
 from engine.policy.starts.slots import Slots
@@ -68,8 +68,10 @@ def for_call(view: View, source: str, ways: Sequence[str]) -> Verdict | None:
         call = next((stuck[h.casefold()] for h in ways if h.casefold() in stuck), None)
     if call is None:
         return None
-    who = HostName(call.server) if call.server else "VMM"
-    text = say("{} does not answer an earlier call about {}", who, HostName(call.hosts[0]))
+    who, host = HostName(call.server) if call.server else "VMM", HostName(call.hosts[0])
+    is_reread = call.kind in (CallKind.VMS, CallKind.HOST)
+    form = "{} re-reads {} first" if is_reread else "{} does not answer an earlier call about {}"
+    text = say(form, who, host)
     return hold(view, Wait.SLOT, text, call.deadline)
 
 

@@ -10,13 +10,14 @@ import pytest
 
 from engine.advance.calls import CallAnswer, make
 from engine.advance.engine import Engine
+from engine.advance.open_calls import OVERDUE
 from engine.advance.watchdog import LONG, Watchdog
 from engine.clock import VirtualClock
 from engine.commands.service import Service
 from engine.errors import StoreError, StoreUnwritable, VmmUnavailable
 from engine.language import grammar
 from engine.model import AttemptKind, CallKind, Look, MoveState, PartKind, Result, Wait
-from engine.policy.steps import PutBack, Start
+from engine.policy.steps import Dismiss, PutBack, Start
 from engine.settings import Settings
 from engine.sim.fleet_file import parse
 from engine.sim.port import SimPort, open_world
@@ -126,6 +127,38 @@ def test_a_start_is_written_when_it_is_begun_and_its_answer_in_a_later_step(plac
     assert (before.move.state, before.open_migration.job) == (MoveState.MOVING, None)
     assert place.open_kinds() == [CallKind.START]  # the second start, which could begin now
     assert place.entry(name).open_migration.job is not None
+
+
+@pytest.mark.parametrize(
+    ("waited", "first"), [(OVERDUE - 1, CallKind.DISMISS), (OVERDUE, CallKind.VMS)]
+)
+def test_a_re_read_goes_before_other_changes_on_its_host_once_it_is_ten_passes_old(
+    waited, first, place
+):
+    place.steps()
+    change = Dismiss(place.entry("web01").move, "hv01")
+    look = Look(PartKind.VMS, "hv01")
+    begun = []
+    for seconds in (0, waited):
+        with place.engine._writing() as pen:
+            for (one,) in begun:
+                pen.calls.drop("vmm01", one.row.id)
+            pen.now += seconds
+            begun.append(place.engine.calls.begin(pen, 1, [change], [look]))
+
+    assert [[one.row.kind for one in some] for some in begun] == [[CallKind.DISMISS], [first]]
+
+
+def test_a_start_says_that_it_waits_for_a_re_read(place):
+    place.caller.held.add(PartKind.VMS)
+    with place.engine._writing() as pen:
+        look = Look(PartKind.VMS, "hv01")
+        begun = place.engine.calls.begin(pen, 1, [], [look])
+    place.engine.calls.make(begun)
+    place.steps(6)
+
+    waits = {place.entry(name).move.wait_text for name in ("web01", "web02")}
+    assert "VMM re-reads hv01 first" in waits
 
 
 def test_a_start_that_hangs_keeps_every_other_change_off_its_hosts_and_says_so(place):
