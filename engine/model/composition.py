@@ -48,7 +48,7 @@ class _Composer:
             vms=vms,
             over=dict(jobs.over) if jobs else {},
             idle=dict(jobs.idle) if jobs else {},
-            jobs=_with_sources(jobs.jobs if jobs else (), vms),
+            jobs=_with_hosts(jobs.jobs if jobs else (), vms, self.names),
             ages={key: part.age for key, part in self.parts.items()},
             words=self._words(),
         )
@@ -180,15 +180,21 @@ class _Composer:
         }
 
 
-def _with_sources(jobs: Iterable[Job], vms: Iterable[Vm]) -> tuple[Job, ...]:
-    """Fill in the source of running migrations for which VMM names none: while the job runs, its VM
-    is there."""
+def _with_hosts(jobs: Iterable[Job], vms: Iterable[Vm], hosts: Iterable[str]) -> tuple[Job, ...]:
+    """Spell the hosts of jobs as VMM lists them, and fill in the source of running migrations for
+    which VMM names none: while the job runs, its VM is there."""
     places = {vm.id: vm.vmm_host for vm in vms if not vm.stored}
+    spelled = {host.casefold(): host for host in hosts}
+
+    def spell(name: str | None) -> str | None:
+        return spelled.get(name.casefold(), name) if name else None
+
+    found = (replace(job, source=spell(job.source), target=spell(job.target)) for job in jobs)
     return tuple(
         replace(job, source=places.get(job.vm_id))
         if job.source is None and job.state == "running"
         else job
-        for job in jobs
+        for job in found
     )
 
 

@@ -21,6 +21,8 @@ from tests.prove import spread
 
 FLEET = """
 format = 1
+[costs]
+like = "vmm"
 [[host]]
 name = "hv01.corp.example"
 [[host]]
