@@ -93,9 +93,13 @@ def _check_network(view: View, host: str) -> Verdict:
 
 
 def _read(view: View, host: str, step: ReadPorts | ReadModels) -> Verdict:
-    if waits.too_long(view.move, Wait.HOST_DOWN, view.rules, view.run.options, view.now):
+    if _waited_too_long(view, Wait.HOST_DOWN):
         return Verdict(_unchecked(view, host))
     return Verdict(step)
+
+
+def _waited_too_long(view: View, wait: Wait) -> bool:
+    return waits.too_long(view.move, wait, view.rules, view.run.options, view.now)
 
 
 def _put_ports_back(view: View, host: str, saved: Network, ports: Network) -> Verdict | None:
@@ -118,7 +122,9 @@ def _put_models_back(view: View, host: str, saved: Network) -> Verdict:
         return _conclude(view, host, put_back(record, ()))
     replugged = {(one.adapter, one.what) for one in unknown_to_vmm}
     repair = network.repair_models(host, saved, found, replugged)
-    if repair.adapters and _may_restore(view, "models"):
+    # What only VMM was not told of is no damage, and does not wait for a lock for ever.
+    is_patient = lost or not _waited_too_long(view, Wait.HOST_LOCKED)
+    if repair.adapters and is_patient and _may_restore(view, "models"):
         modelled = tuple(one for one in lost if one.what in MODELLED)
         step = PutModels(view.move, repair, modelled + unknown_to_vmm, view.valid_until)
         return _put_back(view, step, _damaged(view, host, lost or unknown_to_vmm))

@@ -494,6 +494,17 @@ def test_a_switch_that_hyper_v_has_again_is_told_to_vmm_once(arrived, told):
     assert told(arrived.reading(SAVED, age=0.0).restoring()) == "done MOVED"
 
 
+def test_a_lock_at_vmm_does_not_make_a_restored_switch_a_damage(arrived, told):
+    detail = {"differences": [["001DD8B71C00", "switch", "LS-Main"]], "half": "ports"}
+    kind = AttemptKind.RESTORE
+    arrived.attempt(Result.OK, kind, ended=arrived.now - 9, detail=detail)
+    arrived.attempt(Result.LOCKED, kind, ended=arrived.now - 8, detail={**detail, "half": "models"})
+    arrived.reading(SAVED)
+
+    assert told(arrived.restoring()) == "waits HOST_LOCKED"
+    assert told(arrived.waiting(Wait.HOST_LOCKED, 10 * HOUR).restoring()) == "done MOVED"
+
+
 def test_a_network_that_vmm_cannot_read_waits_and_hyper_vs_half_does_not(arrived, told):
     arrived.waiting(Wait.HOST_DOWN, 10 * HOUR)
 
