@@ -224,8 +224,12 @@ def put_back(record: MoveRecord, missing: tuple[Difference, ...]) -> tuple[Diffe
 
 def _damaged(view: View, host: str, differences: tuple[Difference, ...]) -> Finish:
     move, what = view.move, Quote("; ".join(_by_adapter(differences)))
-    said = next((a.error for a in reversed(_restores(view.record)) if a.error), "")
-    why = tell(move, "{turn}Hyper-V said: {said}.", said=Quote(said)) if said else ""
+    failed = next((a for a in reversed(_restores(view.record)) if a.error), None)
+    said = failed.error if failed is not None else ""
+    why: object = ""
+    if failed is not None:
+        who = "VMM" if failed.detail.get("half") == "models" else "Hyper-V"
+        why = tell(move, "{turn}{who} said: {said}.", who=who, said=Quote(said))
     form = "{vm} is on {host}, but its network is not as saved.{turn}Missing: {what}.{why}"
     hint = "Restore the missing settings on {host} by hand, then: {retry}."
     end = _spoiled(move, host, form, hint, what=what, why=why)
