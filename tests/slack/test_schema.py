@@ -139,9 +139,15 @@ def test_saved_networks_are_read_identically_and_the_last_observation_is_dropped
         assert db.execute("SELECT count(*) FROM fleets").fetchone() == (1,)
     upgraded(old)
     with closing(Store(old, durable=False)) as store:
-        networks = [row["network"] for row in store.query("SELECT network FROM networks")]
+        rows = store.query("SELECT role, vm_id, network FROM networks ORDER BY role, vm_id")
+        networks = [row["network"] for row in rows]
+        halves = {
+            role: [(row["vm_id"], row["network"]) for row in rows if row["role"] == role]
+            for role in ("baseline", "ports", "models")
+        }
 
         assert queries.fleet(store, "vmm01") is None
         assert store.query("SELECT * FROM parts") == []
-    assert len(networks) == 16
+    assert [len(halves[role]) for role in halves] == [8, 8, 8]
+    assert halves["ports"] == halves["models"]  # one row held both
     assert [codec.to_json(codec.from_json(Network, one)) for one in networks] == networks
