@@ -68,10 +68,11 @@ def to_start(
 ) -> Looks:
     """Looks before a start: what runs, whether the VM is as it was, and room and switches.
 
-    If one of the fast looks is old, all are asked again: one after another, the first could be old
-    when the last is answered, for ever. Ages count from the answers, because a busy Hyper-V takes
-    long; the guards of the start itself see what has changed since. VMM's list of jobs counts from
-    the question: the start itself would be too slow for a VMM that takes longer for it.
+    If one of the fast looks is old, all are asked again, each once a tick: one after another, the
+    first could be old when the last is answered, for ever. Ages count from the answers, because a
+    busy Hyper-V takes long; the guards of the start itself see what has changed since. VMM's list
+    of jobs counts from the question: the start itself would be too slow for a VMM that takes longer
+    for it.
     """
     both = (source, target)
     jobs = fleet.age(PartKind.JOBS)
@@ -87,7 +88,11 @@ def to_start(
     )
     looks = []
     if not is_fresh:
-        looks = [Look(PartKind.PULSE, host, (vm_id,)) for host in both]
+        looks = [
+            Look(PartKind.PULSE, host, (vm_id,))
+            for host, (_, at), age in zip(both, words, pulses, strict=True)
+            if age.failed or not all(0 <= now - t < rules.tick for t in (at, age.asked_at or 0.0))
+        ]
         if not now - rules.tick < (jobs.asked_at or 0.0) <= now:
             looks.insert(0, Look(PartKind.JOBS))
     for kind in (PartKind.KNOWN, PartKind.SHOWN):

@@ -214,7 +214,9 @@ def _trouble(view: View, look: Look) -> str:
         return say("VMM could not re-read {}: {}", host, Quote(age.error))
     if age.failed:
         return say("{} did not answer a question about it: {}", who, Quote(age.error))
-    if call is not None and view.now - call.begun >= freshness.AGAIN * view.rules.tick:
+    took = (age.answered_at or 0.0) - (age.asked_at or 0.0)
+    is_slow = look.kind is PartKind.JOBS and took >= 2 * view.rules.tick
+    if is_slow or (call and view.now - call.begun >= freshness.AGAIN * view.rules.tick):
         return say("{} takes long to answer what runs now", who)
     return ""
 

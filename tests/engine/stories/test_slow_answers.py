@@ -111,3 +111,11 @@ def test_a_start_that_vmm_never_carried_out_is_known_as_lost_though_hyperv_is_sl
     (line,) = (one for one in text.splitlines() if lost in one)
     assert float(line.split()[0]) < 150  # the look-ups end at 97 s, both hosts are asked after that
     assert "R1 ended: 1 of 1 moved, hv01 is empty" in text
+
+
+def test_a_vmm_that_never_lists_its_jobs_in_time_starts_nothing_and_the_reason_is_told(night):
+    text = night(f"{FLEET}jobs = 10.5\n{VM}", STORY.replace('"1h"', '"10m"')).text
+
+    assert "web01 waits: VMM takes long to answer what runs now" in text
+    assert "start_move" not in text
+    assert int(text.split("pulse ")[-1].split(",")[0]) < 600 / 5 * 2 + 10  # both hosts, once a tick
