@@ -118,11 +118,16 @@ def to_trust_status(fleet: Fleet, host: str, after: int) -> Looks:
     return () if is_later else (Look(PartKind.KNOWN, host),)
 
 
-def to_read_models(fleet: Fleet, vm_id: str, host: str, after: int, options: Options) -> Looks:
-    """Re-read of a VM before VMM's half of its network is read: asked after call ``after``. One
-    that fails again and again is given up: VMM is then believed as it is."""
+def to_read_models(
+    fleet: Fleet, vm_id: str, host: str, after: int, since: float, options: Options
+) -> Looks:
+    """Re-read of a VM before VMM's half of its network is read: asked after call ``after`` and
+    after ``since`` (Unix seconds). One that fails again and again is given up: VMM is then believed
+    as it is."""
     age = fleet.age(PartKind.VM, vm_id)
-    if age.asked > after or (age.tried > after and age.tries > options.refreshes):
+    is_asked = age.asked > after and (age.asked_at or 0.0) > since
+    is_tried = age.tried > after and (age.tried_at or 0.0) > since
+    if is_asked or (is_tried and age.tries > options.refreshes):
         return ()
     return (Look(PartKind.VM, vm_id, host=host),)
 

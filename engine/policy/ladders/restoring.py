@@ -79,7 +79,7 @@ def _check_network(view: View, host: str) -> Verdict:
         return _conclude(view, host, ())
     # VMM is asked to re-read the VM meanwhile: Hyper-V's half does not wait for it.
     looks = freshness.to_read_models(
-        view.fleet, move.vm_id, host, _last_change(record), view.run.options
+        view.fleet, move.vm_id, host, _last_change(record), _last_word(move), view.run.options
     )
     if ports is None or not _is_read(view, ports, host, _last_change(record, "ports", "models")):
         return replace(_read(view, host, ReadPorts(host, (move,))), looks=looks)
@@ -142,13 +142,14 @@ def _replugged(record: MoveRecord) -> tuple[Difference, ...]:
     """Switches and VLANs that Hyper-V has again and that VMM was not told of."""
     told: dict[tuple[str, str], Difference] = {}
     for attempt in _restores(record):
-        if attempt.result is not Result.OK:
-            continue
+        half = attempt.detail.get("half")
         for one in _differences(attempt):
-            if one.what in ("switch", "vlan") and attempt.detail.get("half") == "ports":
-                told[one.adapter, one.what] = one
-            else:
-                told.pop((one.adapter, one.what), None)
+            key = one.adapter, one.what
+            # A repair without an answer, or refused half-way, may have restored it, too.
+            if half == "ports" and one.what in ("switch", "vlan") and attempt.result not in FREE:
+                told[key] = one
+            elif half != "ports" and attempt.result is Result.OK:
+                told.pop(key, None)
     return tuple(told.values())
 
 
@@ -252,8 +253,13 @@ def _is_read(view: View, reading: Reading, host: str, after: int) -> bool:
     """Tell whether a half was read on this host, after call ``after`` and a person's last word."""
     if not same_host(reading.host, host) or reading.asked <= after:
         return False
-    # A retry or ``settle`` asks for a new look: earlier readings do not count.
-    return reading.taken > max(view.move.retried or 0.0, view.move.settled or 0.0)
+    return reading.taken > _last_word(view.move)
+
+
+def _last_word(move: Move) -> float:
+    """Time of a person's last word. A retry or ``settle`` asks for a new look: earlier readings do
+    not count."""
+    return max(move.retried or 0.0, move.settled or 0.0)
 
 
 def _last_change(record: MoveRecord, *halves: Half) -> int:

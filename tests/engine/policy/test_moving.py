@@ -494,6 +494,23 @@ def test_a_switch_that_hyper_v_has_again_is_told_to_vmm_once(arrived, told):
     assert told(arrived.reading(SAVED, age=0.0).restoring()) == "done MOVED"
 
 
+def test_a_retry_by_a_person_makes_vmm_re_read_the_vm_again(arrived):
+    half_read(arrived, SAVED, age=0.5).reread(age=2.0)
+    before = arrived.restoring()
+    arrived.move(state=MoveState.RESTORING, retried=arrived.now - 1)
+
+    assert before.looks == ()
+    assert arrived.restoring().looks == REREAD
+
+
+@pytest.mark.parametrize("result", [Result.LOST, Result.REFUSED])
+def test_a_switch_that_an_unanswered_repair_restored_is_told_to_vmm_too(result, arrived):
+    detail = {"differences": [["001DD8B71C00", "switch", "LS-Main"]], "half": "ports"}
+    arrived.attempt(result, AttemptKind.RESTORE, ended=arrived.now - 8, detail=detail)
+
+    assert isinstance(arrived.reading(SAVED).restoring().step, PutModels)
+
+
 def test_a_lock_at_vmm_does_not_make_a_restored_switch_a_damage(arrived, told):
     detail = {"differences": [["001DD8B71C00", "switch", "LS-Main"]], "half": "ports"}
     kind = AttemptKind.RESTORE
