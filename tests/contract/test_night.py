@@ -8,6 +8,7 @@ does not show. Only the simulated port records its calls.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -15,18 +16,22 @@ from typing import Any
 import pytest
 
 from engine.advance.engine import Engine
+from engine.advance.open_calls import limits_of
 from engine.commands.service import Service
 from engine.language import grammar
 from engine.model import Request
 from engine.settings import Settings
 from engine.sim.fleet_file import parse
+from engine.sim.port import SimPort
 from engine.sim.world import World
 from engine.store import events, queries
 from engine.store.store import Store
 from engine.stories import story_file
 from engine.stories.next_tick import Skip, next_tick
+from engine.stories.queue import Queue
 from engine.stories.story import Player
 from engine.views import report
+from engine.vmm.port import VmmPort
 from tests.contract.conftest import DB01, FLEET, SIMULATED, WIRED, Begin, Scene, Wire
 from tests.powershell.pwsh import ROOT, needs_checks
 from tests.prove import spread
@@ -148,27 +153,69 @@ TOLD = (
     *("53_namesakes", "62_nothing_to_pin"),
 )
 """Stories in which something happens that VMFerry has to see over the wire."""
+COSTLY = ("65_a_re_read_that_hangs", "67_a_start_that_never_returns", "70_a_late_dismissal")
+"""Stories with the costs of a real VMM, and with calls that hang."""
+
+
+class Charged:
+    """The port of the wire, with the costs of the simulated world."""
+
+    def __init__(self, port: VmmPort, world: SimPort) -> None:
+        self.port, self.seconds = port, world.seconds
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.port, name)
+
+
+def wire_up(player: Player, wire: Wire) -> None:
+    """Let the player's engine work over the wire, in the same virtual time."""
+    story, store, clock = player.story, player.engine.store, player.clock
+    port = Charged(wire.port(player.port.world, clock), player.port)
+    caller = Queue(port, clock, limits_of(story.settings))
+    player.engine.close()
+    player._queues = [caller]
+    player.engine = Engine(store, port, clock, story.settings, vmm=story.fleet.vmm, caller=caller)
+
+
+def both_ways(name: str, wire: Wire, folder: Path) -> list[dict[str, Any]]:
+    """Play a story through the simulated port and over the wire. Return the reports."""
+    story = story_file.load(ROOT / "tests" / "stories" / name)
+    # The simulated port alone knows who has connected already.
+    costs = replace(story.fleet.costs, connect=0.0)
+    story = replace(story, fleet=replace(story.fleet, costs=costs))
+    documents = []
+    for way in (SIMULATED, WIRED):
+        player = Player(story, folder / f"{way}.db")
+        if way == WIRED:
+            wire_up(player, wire)
+        try:
+            documents.append({**player.document(player.play()), "calls": None})
+        finally:
+            player.close()
+    assert wire.calls("Get-SCJob")
+    return documents
 
 
 @pytest.mark.prove
 @pytest.mark.parametrize("name", spread(TOLD, 7, len(TOLD)))
 def test_a_story_has_the_same_report_over_the_wire(name, wire: Wire, tmp_path: Path):
-    story = story_file.load(ROOT / "tests" / "stories" / name)
-    documents = []
-    for way in (SIMULATED, WIRED):
-        player = Player(story, tmp_path / f"{way}.db")
-        if way == WIRED:
-            store, clock = player.engine.store, player.clock
-            port = wire.port(player.port.world, clock)
-            player.engine.close()
-            player.engine = Engine(store, port, clock, story.settings, vmm=story.fleet.vmm)
-        try:
-            documents.append({**player.document(player.play()), "calls": None})
-        finally:
-            player.close()
+    simulated, wired = both_ways(name, wire, tmp_path)
 
-    simulated, wired = documents
     assert simulated["ended"]
-    assert wire.calls("Get-SCJob")
     assert wired["events"] == simulated["events"]
     assert wired == simulated
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize("name", COSTLY)
+def test_a_story_with_costs_has_the_same_outcomes_over_the_wire(name, wire: Wire, tmp_path: Path):
+    """Its times differ, and with them the choice of destinations: re-reads in jobs of their own
+    take as long as the stub says."""
+    simulated, wired = both_ways(name, wire, tmp_path)
+    outcomes = [
+        {move["vm"]: move["outcome"] for move in document["runs"][0]["moves"]}
+        for document in (simulated, wired)
+    ]
+
+    assert [document["violations"] for document in (simulated, wired)] == [[], []]
+    assert outcomes[1] == outcomes[0]
