@@ -19,10 +19,10 @@ from engine.policy.steps import (
     Call,
     CheckRights,
     Dismiss,
+    NetworkRead,
     PutBack,
     PutModels,
     PutPorts,
-    Reading,
     ReadModels,
     ReadPorts,
     RefreshVm,
@@ -154,7 +154,7 @@ _ROLES: dict[type, tuple[Role, MoveState, str]] = {
 """Row that each reading becomes, while the move is in this state, and why it has no answer."""
 
 
-def _write_networks(pen: Pen, call: Reading, begun: BegunCall, answer: CallAnswer) -> None:
+def _write_networks(pen: Pen, call: NetworkRead, begun: BegunCall, answer: CallAnswer) -> None:
     """Keep the networks that were read, as of the time of the question. A baseline is kept only
     while its VM has not been started: after that it would be no baseline."""
     found = answer.networks or {}

@@ -24,6 +24,7 @@ from engine.policy.steps import (
     Call,
     CheckRights,
     Dismiss,
+    NetworkRead,
     PutBack,
     PutModels,
     PutPorts,
@@ -40,8 +41,16 @@ from engine.vmm.port import VmmPort
 
 #: Stops, repairs and reads come before starts, which fill slots.
 _URGENCY = (
-    *(StopJob, PutPorts, PutModels, ReadPorts, ReadModels, Dismiss, RefreshVm, CheckRights),
-    *(SaveBaselines, Start),
+    StopJob,
+    PutPorts,
+    PutModels,
+    ReadPorts,
+    ReadModels,
+    Dismiss,
+    RefreshVm,
+    CheckRights,
+    SaveBaselines,
+    Start,
 )
 
 
@@ -158,7 +167,7 @@ class Lanes:
         if isinstance(call, CheckRights):
             return None if call.host.casefold() in self.checked else call
         left = tuple(move for move in moves_of(call) if (kind, move.id) not in self.about)
-        if isinstance(call, SaveBaselines | ReadPorts | ReadModels) and left:
+        if isinstance(call, NetworkRead) and left:
             return replace(call, moves=left)
         return call if left else None
 

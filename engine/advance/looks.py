@@ -77,8 +77,7 @@ class Parts:
             if isinstance(body, Pulse):
                 body = replace(body, words=self._words(look, row, body))
             if isinstance(body, JobList):
-                over, idle = self._over(look, body, newest), self._idle(look, body, newest)
-                body = replace(body, over=over, idle=idle)
+                body = self._with_ends(look, body, newest)
             part = replace(part, body=body)
         self._keep(pen, part)
         if isinstance(answer.body, Site):
@@ -95,20 +94,21 @@ class Parts:
         kept = (w for w in old if w.asked > listed and w.vm_id not in look.ids)
         return (*new, *kept)
 
-    def _over(self, look: Look, list_: JobList, newest: int) -> tuple[tuple[str, int], ...]:
-        """Jobs asked for that do not run. Looks at what they moved are later than the first such
-        answer; if they had to be later than the latest, a slow host would never catch up."""
+    def _with_ends(self, look: Look, list_: JobList, newest: int) -> JobList:
+        """Note since when the jobs asked for do not run, and no job runs of the VMs whose start
+        named none. Looks at what they moved are later than the first such answer; if they had to be
+        later than the latest, a slow host would never catch up."""
         part = self._parts.get(look.key)
-        before = dict(part.body.over) if part and isinstance(part.body, JobList) else {}
-        open_jobs = {job.id for job in list_.jobs if job.state == "running"} | set(list_.unread)
-        return tuple((id_, before.get(id_, newest)) for id_ in look.ids if id_ not in open_jobs)
-
-    def _idle(self, look: Look, list_: JobList, newest: int) -> tuple[tuple[str, int], ...]:
-        """The same for VMs whose start named no job: no running job moves them."""
-        part = self._parts.get(look.key)
-        before = dict(part.body.idle) if part and isinstance(part.body, JobList) else {}
-        moved = {job.vm_id for job in list_.jobs if job.state == "running"}
-        return tuple((id_, before.get(id_, newest)) for id_ in look.vms if id_ not in moved)
+        before = part.body if part and isinstance(part.body, JobList) else JobList(0.0)
+        over, idle = dict(before.over), dict(before.idle)
+        running = [job for job in list_.jobs if job.state == "running"]
+        open_jobs = {job.id for job in running} | {job for job, _ in list_.unread}
+        moved = {job.vm_id for job in running}
+        return replace(
+            list_,
+            over=tuple((id_, over.get(id_, newest)) for id_ in look.ids if id_ not in open_jobs),
+            idle=tuple((id_, idle.get(id_, newest)) for id_ in look.vms if id_ not in moved),
+        )
 
     def _fail(self, pen: Pen, look: Look, row: OpenCall, error: VmmError) -> None:
         self.errors[look.key] = error

@@ -164,6 +164,7 @@ class Fleet:
     tells of each part when it was asked and answered, ``words`` when a host's Hyper-V was last
     asked for one VM: number and time, by host (case folded) and VM id. ``over``, ``idle``: by job,
     or by VM whose start named none, the newest call when VMM first said that it does not run.
+    ``unread``: by job, why VMM refused to read it.
     """
 
     vmm: str
@@ -177,6 +178,7 @@ class Fleet:
     words: Mapping[tuple[str, str], tuple[int, float]] = field(default_factory=dict)
     over: Mapping[str, int] = field(default_factory=dict)
     idle: Mapping[str, int] = field(default_factory=dict)
+    unread: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def ahead(self) -> float:
@@ -193,8 +195,9 @@ class Fleet:
         return self.age(PartKind.JOBS).answered
 
     def over_since(self, job_id: str | None, vm_id: str) -> int:
-        """Number of the newest call when VMM first said that a job does not run; of a job without
-        an id, that no job of its VM runs, after the look-ups. The latest list: it says so first."""
+        """Number of the newest call when VMM first said that a job does not run, or, of a job
+        without an id, that no job of its VM runs after the look-ups. If no earlier list said so, it
+        is the latest."""
         if job_id is None:
             return self.idle.get(vm_id, self.list_of_jobs)
         return self.over.get(job_id, self.list_of_jobs)

@@ -16,8 +16,8 @@ class JobList:
     """VMM's jobs: all running migrations, and the jobs that were asked for by id, even if ended.
 
     ``server_time`` is VMM's clock (Unix seconds) before the list was read. ``unknown``: ids that
-    were asked for and that VMM does not know; ``unread``: that it refused to read, so that nothing
-    is known of them. A job that moves no VM has an empty ``vm_id``.
+    were asked for and that VMM does not know; ``unread``: those that it refused to read, with its
+    reason: nothing is known of them. A job that moves no VM has an empty ``vm_id``.
     ``over``: of jobs that were asked for and do not run, the newest call when VMM first said so.
     ``idle``: the same of VMs whose start named no job and that no running job moves. Ports leave
     both empty.
@@ -26,7 +26,7 @@ class JobList:
     server_time: float
     jobs: tuple[Job, ...] = ()
     unknown: tuple[str, ...] = ()
-    unread: tuple[str, ...] = ()
+    unread: tuple[tuple[str, str], ...] = ()
     over: tuple[tuple[str, int], ...] = ()
     idle: tuple[tuple[str, int], ...] = ()
 

@@ -42,8 +42,8 @@ class Part:
         return self.body
 
     def answered(self, look: Look, number: int, newest: int, asked_at: float, now: float) -> Part:
-        """Return the part after an answer, without its body: ``with_body`` adds it. An answer to an
-        older question changes nothing."""
+        """Return the part after an answer, whose body the caller adds. An answer to an older
+        question changes nothing."""
         if number <= self.age.asked:
             return self
         ids = look.ids if look.kind is PartKind.PULSE else ()

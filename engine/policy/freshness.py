@@ -134,11 +134,12 @@ def to_read_models(
 
 def to_believe_migration(fleet: Fleet, vm: Vm, after: int, now: float, rules: Rules) -> Looks:
     """Look before VMM's status UnderMigration counts if no job and no Hyper-V shows a migration: it
-    may be left from a move that is over. ``after``: call when our own last attempt ended."""
+    may be left from a move that is over. ``after``: call when our own last attempt ended. Its age
+    counts from the answer: a VMM that takes long would be asked again and again, for ever."""
     if vm.migrating_by_hyperv or fleet.running_jobs(vm.id) or not vm.vmm_host:
         return ()
     age = fleet.age(PartKind.KNOWN, vm.vmm_host)
-    is_fresh = age.asked > after and now - 2 * rules.tick <= (age.asked_at or 0.0) <= now
+    is_fresh = age.asked > after and 0 <= now - (age.answered_at or 0.0) <= 2 * rules.tick
     return () if is_fresh else (Look(PartKind.KNOWN, vm.vmm_host),)
 
 

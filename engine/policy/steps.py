@@ -296,8 +296,8 @@ class StopJob:
 
 NoteOnMove = SeePower | Hold | Unhold | Arrive | Return | Finish | LetGo | CallOut
 NoteOnRun = Adopt | Ask | Expire | SeeEmpty | Quiet | ComeBack | SetRunState
-Reading = SaveBaselines | ReadPorts | ReadModels
-Call = Reading | CheckRights | Start | PutBack | Dismiss | RefreshVm | StopJob
+NetworkRead = SaveBaselines | ReadPorts | ReadModels
+Call = NetworkRead | CheckRights | Start | PutBack | Dismiss | RefreshVm | StopJob
 Step = NoteOnMove | NoteOnRun | Call
 
 

@@ -105,13 +105,21 @@ class VmmJob(ScriptAnswer):
     ended: AwareDatetime | None
 
 
+class UnreadJob(ScriptAnswer):
+    """A job that VMM refused to read."""
+
+    id: str
+    error: str
+    code: str
+
+
 class JobsAnswer(ScriptAnswer):
     """``Get-VmfJobs``. A job that moves no VM has an empty ``vm_id``."""
 
     server_time: AwareDatetime
     jobs: tuple[VmmJob, ...]
     unknown: tuple[str, ...]
-    unread: tuple[str, ...]
+    unread: tuple[UnreadJob, ...]
 
 
 class InventoryAnswer(ScriptAnswer):

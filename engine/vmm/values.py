@@ -36,8 +36,8 @@ def power(word: str) -> HyperVState:
 def job(answer: answers.VmmJob) -> Job:
     """A job; its error ends with VMM's number."""
     error = answer.error
-    if answer.code and f"{answer.code})" not in (error or ""):
-        error = f"{error or 'The job failed'} ({answer.code})"
+    if answer.code:
+        error = _numbered(error or "The job failed", answer.code)
     return Job(
         **answer.model_dump(exclude={"error", "code", "started", "ended"}),
         error=error,
@@ -46,10 +46,16 @@ def job(answer: answers.VmmJob) -> Job:
     )
 
 
+def _numbered(error: str, code: str) -> str:
+    """Error that ends with VMM's number, if there is one."""
+    return f"{error} ({code})" if code and f"{code})" not in error else error
+
+
 def job_list(answer: answers.JobsAnswer) -> JobList:
     """All jobs of a look."""
     jobs = tuple(map(job, answer.jobs))
-    return JobList(answer.server_time.timestamp(), jobs, answer.unknown, answer.unread)
+    unread = tuple((one.id, _numbered(one.error, one.code)) for one in answer.unread)
+    return JobList(answer.server_time.timestamp(), jobs, answer.unknown, unread)
 
 
 def known_host(answer: answers.VmmHost) -> KnownHost:

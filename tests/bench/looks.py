@@ -139,6 +139,7 @@ def measure(
             sum(night.violations for night in (first, crowd, whole, hung)),
             0,
             "",
+            digits=0,
         ),
         *(row for vms in crowds for row in _quiet(folder / f"quiet {vms}", vms)),
         *_whole_site(folder / "site", large),

@@ -72,7 +72,7 @@ class Scene:
         self.facts = Facts()
         self.asked: Callable[[Fleet], Fleet] = lambda fleet: fleet
         self.rereads: dict[tuple[PartKind, str], Age] = {}
-        self.unread: set[str] = set()
+        self.unread: dict[str, str] = {}
         self._attempts = 0
         for name in ("hv01", "hv02", "hv03", "hv04"):
             self.host(name)
@@ -311,6 +311,7 @@ class Scene:
             vms=tuple(self.vms.values()),
             jobs=tuple(self.jobs),
             over={job: JOBS for job in self._asked_jobs() if job not in self.unread},
+            unread=self.unread,
         )
         known = fresh(fleet)
         return self.asked(replace(known, ages={**known.ages, **self.rereads}))

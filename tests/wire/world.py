@@ -120,7 +120,7 @@ class Answering:
             "server_time": iso(found.server_time),
             "jobs": [job_of(job) for job in found.jobs],
             "unknown": found.unknown,
-            "unread": found.unread,
+            "unread": [],
         }
 
     def _inventory(self, asked: Asked) -> object:

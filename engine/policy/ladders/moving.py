@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from engine.language.sentence import Quote, say
 from engine.model import Attempt, AttemptKind, Look, Outcome, PartKind, Wait, same_host
 from engine.policy import freshness, rungs
 from engine.policy.judging import arrival
 from engine.policy.judging.arrival import Whereabouts
 from engine.policy.steps import Arrive, StopJob
-from engine.policy.verdict import Verdict, View, ended, hold, hold_or
+from engine.policy.verdict import Verdict, View, ended, hold_or
 
 
 def moving(view: View) -> Verdict:
@@ -25,8 +26,7 @@ def moving(view: View) -> Verdict:
     if job is None and not freshness.is_overdue(view.fleet, attempt, view.run.options):
         return _look_for_arrival(view, attempt, both)
     if attempt.job is not None and attempt.job not in view.fleet.over:
-        # VMM was not asked for it since, or refused to read it: that does not end a move.
-        return hold(view, Wait.VMM_DOWN, "VMM does not tell what became of its job")
+        return _hold_untold(view, attempt.job)
     return _judge_end(view, attempt, both)
 
 
@@ -83,6 +83,23 @@ def _hold_endless(view: View, both: tuple[str, ...]) -> Verdict:
     look = Look(PartKind.VM, view.move.vm_id, host=both[0])
     may = freshness.may_reread(view.fleet, look, view.now, view.run.options)
     return Verdict(verdict.step, looks=(look,) if may else (), due=verdict.due)
+
+
+def _hold_untold(view: View, job: str) -> Verdict:
+    """Hold a VM of whose job VMM tells nothing: VMM was not asked for it since, or refused to read
+    it. That does not end a move."""
+    why = view.fleet.unread.get(job)
+    said = say(": {}", Quote(why)) if why else ""
+    ending = ended(
+        view.move,
+        Outcome.UNKNOWN,
+        "VMM did not tell what became of the job that moves {vm}{said}.",
+        "Look for job {job} in VMM, and whether it still runs. {settle}",
+        said=said,
+        job=Quote(job),
+    )
+    text = say("VMM does not tell what became of its job{}", said)
+    return hold_or(view, Wait.FOREIGN, text, ending)
 
 
 def _hold_unseen_copy(view: View, attempt: Attempt) -> Verdict:

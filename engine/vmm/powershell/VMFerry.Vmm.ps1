@@ -328,7 +328,8 @@ function Get-VmfJobs {
     .DESCRIPTION
     Changes nothing. server_time is the time before the jobs are read. Costs one cmdlet, and one for each
     job of Ids that is not running. A job that moves no VM has an empty vm_id. VMs and hosts are asked for
-    only if this shell does not remember them. unread: jobs that VMM refused to read.
+    only if this shell does not remember them. unread: {id, error, code} of each job that VMM refused
+    to read.
     .OUTPUTS
     One JSON text; data is {server_time, jobs, unknown, unread}.
     #>
@@ -386,7 +387,11 @@ function Read-VmfJobList {
         try { $found = @(Find-VmfJob -Server $Server -Id ([guid] $key)) }
         catch {
             if (-not (Test-VmfRefusal -ErrorRecord $_)) { throw }
-            $null = $unread.Add($wanted[$key])
+            $null = $unread.Add([ordered]@{
+                    id    = $wanted[$key]
+                    error = ConvertTo-VmfSentence -Message ([string] $_.Exception.Message)
+                    code  = Get-VmfErrorCode -ErrorRecord $_
+                })
             continue
         }
         if ($found.Count -eq 0) { $null = $unknown.Add($wanted[$key]) }

@@ -93,7 +93,7 @@ def test_a_pulse_in_which_only_clocks_changed_is_not_kept_again(taker):
     ("answer", "is_over"),
     [
         (JobList(NOW, unknown=("job-0",)), True),
-        (JobList(NOW, unread=("job-0",)), False),
+        (JobList(NOW, unread=(("job-0", "refused"),)), False),
         (jobs(1, 50), False),
     ],
     ids=["VMM does not know it", "VMM refuses to read it", "it runs"],

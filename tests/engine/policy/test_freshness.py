@@ -193,3 +193,20 @@ def test_a_migration_that_only_an_old_status_shows_is_asked_for_again(scene, tol
         "nothing",
         (Look(PartKind.KNOWN, HV01),),
     )
+
+
+@pytest.mark.parametrize(
+    ("answered", "said"), [(10.0, "waits FOREIGN"), (10.1, "nothing"), (-1.0, "nothing")]
+)
+def test_a_vmm_that_takes_long_for_a_hosts_vms_is_not_asked_for_ever(answered, said, scene, told):
+    """Its word would never be fresh if its age counted from the question."""
+    scene.vm(vmm_status="UnderMigration")
+
+    def answer_late(fleet: Fleet) -> Fleet:
+        asked = fleet.age(PartKind.KNOWN, HV01)
+        late = replace(asked, asked_at=fleet.at - 60, answered_at=fleet.at - answered)
+        return replace(fleet, ages={**fleet.ages, (PartKind.KNOWN, HV01): late})
+
+    scene.with_ages(answer_late)
+
+    assert told(scene.pending()) == said

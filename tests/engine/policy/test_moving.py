@@ -244,16 +244,22 @@ def test_the_result_of_a_move_is_open_until_both_hosts_are_asked_after_the_end(
 
 @pytest.mark.parametrize("place", ["source", "destination", "both", "neither"])
 def test_a_job_that_vmm_refuses_to_read_is_no_ended_job(place, flying, told):
-    PLACES[place](flying).unread.add("job-web01")
+    PLACES[place](flying).unread["job-web01"] = "The account was refused (1604)"
     attempt = flying.moves[1, "web01"].attempts[0]
     old = replace(attempt, not_after=flying.now - HOUR)
     flying.moves[1, "web01"] = replace(flying.moves[1, "web01"], attempts=(old,))
+    held = flying.moving()
+    ending = flying.waiting(Wait.FOREIGN, 4 * HOUR).moving().step
 
-    assert told(flying.moving()) == "waits VMM_DOWN"
+    assert told(held) == "waits FOREIGN"
+    assert "The account was refused (1604)" in held.step.text
+    assert (ending.state, ending.outcome) == (MoveState.UNKNOWN, "UNKNOWN")
+    assert "The account was refused (1604)" in ending.sentence
+    assert "job-web01" in ending.next
 
 
 def test_an_arrival_does_not_count_while_vmm_does_not_tell_of_its_job(flying, told):
-    PLACES["destination"](flying).unread.add("job-web01")
+    PLACES["destination"](flying).unread["job-web01"] = "refused"
     attempt = flying.moves[1, "web01"].attempts[0]
     young = replace(attempt, not_after=flying.now)
     flying.moves[1, "web01"] = replace(flying.moves[1, "web01"], attempts=(young,))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,12 @@ text = "host hv01 to hv02"
 """
 
 
+def fault(call: str, how: str, **more: object) -> str:
+    """A fault of a story: this call fails in this way."""
+    words = {"do": "fault", "call": call, "how": how, **more}
+    return "[[at]]\n" + "".join(f"{key} = {json.dumps(one)}\n" for key, one in words.items())
+
+
 @pytest.fixture
 def night(tmp_path: Path):
     def told(fleet: str, story: str = STORY) -> Played:
@@ -57,16 +64,8 @@ def test_a_hyperv_that_takes_longer_than_a_tick_holds_up_no_start_and_no_end(sec
 
 
 def test_a_lost_rule_is_put_back_though_vmm_does_not_answer_about_the_host(night):
-    fault = """
-        [[at]]
-        t = "2m"
-        do = "fault"
-        call = "known"
-        how = "refused"
-        code = "801"
-        times = 100000
-    """
-    text = night(f"{FLEET}{VM}[lies]\nlose_acls_live = 1.0\n", STORY + fault).text
+    refusals = fault("known", "refused", t="2m", code="801", times=100_000)
+    text = night(f"{FLEET}{VM}[lies]\nlose_acls_live = 1.0\n", STORY + refusals).text
 
     assert "put_ports 1," in text
     why = "VMM did not answer a question about it: VMM refused known (801)"
@@ -97,15 +96,8 @@ def test_a_refresh_is_over_when_vmms_job_is(night):
 
 @pytest.mark.parametrize("seconds", [1.0, 6.5, 14.0])
 def test_a_start_that_vmm_never_carried_out_is_known_as_lost_though_hyperv_is_slow(seconds, night):
-    fault = """
-        [[at]]
-        t = "0s"
-        do = "fault"
-        call = "start_move"
-        how = "timeout_before"
-        times = 1
-    """
-    text = night(f"{FLEET}pulse = {seconds}\n{VM}", STORY + fault).text
+    silence = fault("start_move", "timeout_before", t="0s", times=1)
+    text = night(f"{FLEET}pulse = {seconds}\n{VM}", STORY + silence).text
 
     lost = "web01: live migration lost. No VMM job was found and the VM did not move."
     (line,) = (one for one in text.splitlines() if lost in one)
