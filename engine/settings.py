@@ -231,6 +231,8 @@ class WaitLimits(_Section):
     """A VM that no host shows."""
     foreign: Seconds = 14400.0
     """A migration of the VM that VMFerry did not start."""
+    doubt: Seconds = 900.0
+    """A powered-down VM whose job was lost and whose copy may go on. Then a person has to look."""
     two_places: Seconds = 600.0
     """A VM that Hyper-V shows on two hosts."""
     slot_notice: Seconds = 7200.0

@@ -13,8 +13,10 @@ from engine.model import (
     JobList,
     KnownHost,
     KnownVm,
+    LastWord,
     Part,
     PartKind,
+    Says,
     ShownVm,
     Site,
     Vm,
@@ -22,7 +24,7 @@ from engine.model import (
 )
 from engine.store.pen import Pen
 
-REREADS, JOBS, HOSTS = 99, 100, 101
+REREADS, JOBS, HOSTS = 98, 99, 101
 """Numbers of the questions: re-reads first, then VMM's jobs, then everything about the hosts."""
 
 OTHER = HyperVState.OTHER
@@ -46,9 +48,19 @@ def fresh(fleet: Fleet, **changes: object) -> Fleet:
             silent = replace(age(HOSTS, None), tries=1, tried=HOSTS + 1, error="no answer")
             ages[PartKind.SHOWN, host.name.casefold()] = silent
     words = {
-        (host.name.casefold(), vm.id): (HOSTS, fleet.at) for host in fleet.hosts for vm in fleet.vms
+        (host.name.casefold(), vm.id): LastWord(HOSTS, fleet.at, says(vm, host.name), fleet.at)
+        for host in fleet.hosts
+        for vm in fleet.vms
+        if host.seen_at is not None
     }
     return replace(fleet, answered_at=fleet.at, ages=ages, words=words, **changes)
+
+
+def says(vm: Vm, host: str) -> Says:
+    """What the Hyper-V of this host says of the VM."""
+    if host not in vm.seen_on:
+        return Says.ABSENT
+    return Says.MOVING if vm.migrating_by_hyperv else Says.AT_REST
 
 
 def keep_fleet(pen: Pen, fleet: Fleet) -> None:

@@ -331,7 +331,7 @@ EXAMPLES = {
     "delete": 'vm = "web01"',
     "power": 'vm = "web01"\nstatus = "PowerOff"',
     "outcome": 'vm = "web01"\njob = "failed"\nat = "source"\ntimes = 2',
-    "lose": 'vm = "web01"\nacls = "all"\nnics = true',
+    "lose": 'vm = "web01"\nacls = "all"\nnics = true\npower = true',
     "create": 'vm = { name = "web09", host = "hv01" }',
     "down": 'host = "hv01"\nfor = "1m"',
     "slow": 'host = "hv01"\ntimes = 2.5\nfor = "1m"',

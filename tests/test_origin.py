@@ -44,7 +44,7 @@ DEFECTS = {
     ],
     "Slots were counted for both hosts together against the smaller limit": [
         "63_a_third_host_takes_no_slot",
-        "test_each_sign_alone_takes_a_slot_on_both_hosts",
+        "test_each_sign_that_names_both_hosts_takes_a_slot_on_both",
     ],
     "The storage limit was not looked at": ["test_a_move_needs_a_live_and_a_storage_slot"],
     "The limits were read once a run": [

@@ -30,7 +30,7 @@ from engine.model import Fleet, Look, MoveState, PartKind, RunRecord, Wait
 from engine.policy.facts import Facts
 from engine.policy.looking import is_looked_at, looks_due, next_look
 from engine.policy.plan import LIVING, plan
-from engine.policy.steps import Call, Hold, Plan, Step
+from engine.policy.steps import Arrive, Call, Hold, Plan, Step
 from engine.settings import Settings
 from engine.store import queries
 from engine.store.leases import Advancing, Fence
@@ -57,10 +57,12 @@ class Advanced:
 
 @dataclass(frozen=True)
 class _Step:
-    """One plan. ``ended``: subjects of the calls and looks of the plan that ended at once."""
+    """One plan. ``ended``: subjects of the calls and looks of the plan that ended at once.
+    ``arrived``: moves ended, whose networks can be read at once."""
 
     done: Advanced
     ended: Sequence[object] = ()
+    arrived: bool = False
 
 
 class Engine:
@@ -171,7 +173,8 @@ class Engine:
             step = self._step()
             acted = acted or step.done.acted
             times.update(step.ended)
-            if not step.ended or all(times[key] > AT_ONCE for key in step.ended):
+            again = any(times[key] <= AT_ONCE for key in step.ended)
+            if not (again or step.arrived):  # each attempt arrives once
                 return replace(step.done, acted=acted)
 
     def _step(self) -> _Step:
@@ -202,6 +205,7 @@ class Engine:
                 acted or notes or _are_acts(begun), self._earliest(now + self.rules.sweep, made.due)
             ),
             ended=[key_of(one.step) for one in ended],
+            arrived=any(isinstance(step, Arrive) for step in made.steps),
         )
 
     def _read(self) -> tuple[Sequence[RunRecord], Sequence[RunRecord], Facts]:
@@ -284,6 +288,7 @@ class Engine:
     def _facts(self) -> Facts:
         return Facts(
             lost=queries.lost_attempts(self.store, self.vmm),
+            options=queries.options_of_lost(self.store, self.vmm),
             unknown=queries.doubts(self.store, self.vmm),
             damages=queries.damages(self.store, self.vmm),
             calls=queries.open_calls(self.store, self.vmm),

@@ -75,7 +75,7 @@ class Parts:
             self.errors.pop(look.key, None)
             body = answer.body
             if isinstance(body, Pulse):
-                body = replace(body, words=self._words(look, row, body))
+                body = replace(body, words=self._words(look, row, body, pen.now))
             if isinstance(body, JobList):
                 body = self._with_ends(look, body, newest)
             part = replace(part, body=body)
@@ -83,10 +83,14 @@ class Parts:
         if isinstance(answer.body, Site):
             self._drop_old(pen, {host.name.casefold() for host in answer.body.hosts})
 
-    def _words(self, look: Look, row: OpenCall, pulse: Pulse) -> tuple[Word, ...]:
+    def _words(self, look: Look, row: OpenCall, pulse: Pulse, now: float) -> tuple[Word, ...]:
         """Words of this pulse, and earlier ones on other VMs that no full list has replaced."""
         there = {vm.id: vm for vm in pulse.vms}
-        new = (Word(id_, row.id, row.begun, there.get(id_)) for id_ in look.ids)
+        moving = {migration.vm_id for migration in pulse.migrations}
+        new = (
+            Word(id_, row.id, row.begun, there.get(id_), now, moving=id_ in moving)
+            for id_ in look.ids
+        )
         before = self._parts.get(look.key)
         old = before.body.words if before and isinstance(before.body, Pulse) else ()
         shown = self._parts.get((PartKind.SHOWN, look.key[1]))
@@ -95,9 +99,9 @@ class Parts:
         return (*new, *kept)
 
     def _with_ends(self, look: Look, list_: JobList, newest: int) -> JobList:
-        """Note since when the jobs asked for do not run, and no job runs of the VMs whose start
-        named none. Looks at what they moved are later than the first such answer; if they had to be
-        later than the latest, a slow host would never catch up."""
+        """Note since when the jobs asked for do not run, and no job runs of the VMs whose attempts
+        are past their look-ups. Looks at what they moved are later than the first such answer; if
+        they had to be later than the latest, a slow host would never catch up."""
         part = self._parts.get(look.key)
         before = part.body if part and isinstance(part.body, JobList) else JobList(0.0)
         over, idle = dict(before.over), dict(before.idle)
@@ -107,7 +111,7 @@ class Parts:
         return replace(
             list_,
             over=tuple((id_, over.get(id_, newest)) for id_ in look.ids if id_ not in open_jobs),
-            idle=tuple((id_, idle.get(id_, newest)) for id_ in look.vms if id_ not in moved),
+            idle=tuple((id_, idle.get(id_, newest)) for id_, vm in look.overdue if vm not in moved),
         )
 
     def _fail(self, pen: Pen, look: Look, row: OpenCall, error: VmmError) -> None:

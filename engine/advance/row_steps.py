@@ -13,6 +13,7 @@ from engine.policy.steps import (
     ComeBack,
     Expire,
     Finish,
+    Hear,
     Hold,
     LetGo,
     Quiet,
@@ -39,6 +40,8 @@ def write_row_step(pen: Pen, step: Step, runs: Mapping[int, RunRecord]) -> None:
             pen.moves.call_out(step.move, step.text)
         case Unhold():
             pen.moves.end_wait(step.move)
+        case Hear():
+            pen.attempts.hear(step.attempt)
         case Arrive():
             _arrive(pen, step)
         case Return():

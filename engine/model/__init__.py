@@ -35,6 +35,10 @@ from engine.model.fleet import Volume as Volume
 from engine.model.fleet import is_called as is_called
 from engine.model.fleet import same_host as same_host
 from engine.model.fleet import short as short
+from engine.model.hearing import Heard as Heard
+from engine.model.hearing import Hearing as Hearing
+from engine.model.hearing import LastWord as LastWord
+from engine.model.hearing import Says as Says
 from engine.model.looks import Expected as Expected
 from engine.model.looks import HostInventory as HostInventory
 from engine.model.looks import HostMigration as HostMigration

@@ -33,13 +33,14 @@ REREADS = frozenset({PartKind.VMS, PartKind.VM, PartKind.HOST})
 @dataclass(frozen=True)
 class Look:
     """A question. ``name``: a host, the id of a VM, or empty. ``ids``: of a pulse the VMs, of JOBS
-    the jobs that are asked for by id. ``vms``: of JOBS the VMs whose start named no job. ``host``:
-    of a VM its host. ``not_after``: a re-read must reach VMM by then (VMM's clock)."""
+    the jobs that are asked for by id. ``overdue``: of JOBS the attempts past their look-ups, with
+    the ids of their VMs. ``host``: of a VM its host. ``not_after``: a re-read must reach VMM by
+    then (VMM's clock)."""
 
     kind: PartKind
     name: str = ""
     ids: tuple[str, ...] = ()
-    vms: tuple[str, ...] = ()
+    overdue: tuple[tuple[int, str], ...] = ()
     host: str = ""
     not_after: float = 0.0
 

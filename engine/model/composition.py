@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from engine.model.ages import HYPERV, NEVER, REREADS, Age, PartKind
 from engine.model.fleet import Fleet, Host, Job, Vm, same_host
+from engine.model.hearing import LastWord
 from engine.model.looks import (
     HostInventory,
     JobList,
@@ -170,11 +171,11 @@ class _Composer:
                 listed[word.vm_id] = replace(word.vm, switches=switches)
         return list(listed.values())
 
-    def _words(self) -> dict[tuple[str, str], tuple[int, float]]:
-        """By host, case folded, and VM id: when its Hyper-V was last asked for the VM alone."""
+    def _words(self) -> dict[tuple[str, str], LastWord]:
+        """By host, case folded, and VM id: its Hyper-V's last word on the VM alone."""
         pulses = ((part.key[1], part.body) for part in self.parts.values())
         return {
-            (host, word.vm_id): (word.asked, word.asked_at)
+            (host, word.vm_id): LastWord(word.asked, word.asked_at, word.says, word.answered_at)
             for host, pulse in pulses
             if isinstance(pulse, Pulse)
             for word in pulse.words

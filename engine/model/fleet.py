@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from typing import Literal
 
 from engine.model.ages import NEVER, Age, PartKind
+from engine.model.hearing import LastWord
 
 
 def same_host(one: str | None, other: str | None) -> bool:
@@ -37,6 +38,14 @@ class HyperVState(StrEnum):
 
 
 DOWN = frozenset({HyperVState.OFF, HyperVState.SAVED, HyperVState.PAUSED})
+
+_MIGRATING = {"MigratingVirtualMachine", "StorageMigrationPhaseOne", "StorageMigrationPhaseTwo"}
+
+
+def is_migrating(status: Iterable[str]) -> bool:
+    """Return whether Hyper-V's operational status words show a migration."""
+    return not _MIGRATING.isdisjoint(status)
+
 
 JobState = Literal["running", "completed", "failed", "canceled"]
 Power = Literal["running", "down"]
@@ -130,8 +139,7 @@ class Vm:
     @property
     def migrating_by_hyperv(self) -> bool:
         """True if Hyper-V shows the VM in flight. Unlike VMM's status, this is up to date."""
-        words = {"MigratingVirtualMachine", "StorageMigrationPhaseOne", "StorageMigrationPhaseTwo"}
-        return bool(words & set(self.hyperv_status))
+        return is_migrating(self.hyperv_status)
 
     @property
     def failed(self) -> bool:
@@ -161,9 +169,10 @@ class Fleet:
 
     ``at`` is when VMM was asked for its jobs, ``answered_at`` when it had answered (Unix seconds on
     VMFerry's clock), ``server_time`` VMM's clock then: deadlines that VMM checks use it. ``ages``
-    tells of each part when it was asked and answered, ``words`` when a host's Hyper-V was last
-    asked for one VM: number and time, by host (case folded) and VM id. ``over``, ``idle``: by job,
-    or by VM whose start named none, the newest call when VMM first said that it does not run.
+    tells of each part when it was asked and answered, ``words`` what a host's Hyper-V said last
+    when it was asked for one VM, by host (case folded) and VM id. ``over``: by job, the newest call
+    when VMM first said that it does not run; ``idle``: by attempt past its look-ups, the newest
+    call when VMM first said that no job of its VM runs.
     ``unread``: by job, why VMM refused to read it.
     """
 
@@ -175,9 +184,9 @@ class Fleet:
     jobs: tuple[Job, ...] = ()
     answered_at: float = 0.0
     ages: Mapping[tuple[PartKind, str], Age] = field(default_factory=dict)
-    words: Mapping[tuple[str, str], tuple[int, float]] = field(default_factory=dict)
+    words: Mapping[tuple[str, str], LastWord] = field(default_factory=dict)
     over: Mapping[str, int] = field(default_factory=dict)
-    idle: Mapping[str, int] = field(default_factory=dict)
+    idle: Mapping[int, int] = field(default_factory=dict)
     unread: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -189,18 +198,10 @@ class Fleet:
         """Return the age of a part. The case of a host's name is ignored."""
         return self.ages.get((kind, name.casefold()), NEVER)
 
-    @property
-    def list_of_jobs(self) -> int:
-        """Number of the newest call when VMM's latest list of jobs was answered."""
-        return self.age(PartKind.JOBS).answered
-
-    def over_since(self, job_id: str | None, vm_id: str) -> int:
-        """Number of the newest call when VMM first said that a job does not run, or, of a job
-        without an id, that no job of its VM runs after the look-ups. If no earlier list said so, it
-        is the latest."""
-        if job_id is None:
-            return self.idle.get(vm_id, self.list_of_jobs)
-        return self.over.get(job_id, self.list_of_jobs)
+    @cached_property
+    def newest(self) -> int:
+        """Number of the newest call when the latest of all answers was written."""
+        return max((age.answered for age in self.ages.values()), default=0)
 
     def host(self, name: str | None) -> Host | None:
         """Return the host of that name, or ``None``. Case is ignored."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from engine.model.fleet import HyperVState, Job, Volume
+from engine.model.fleet import HyperVState, Job, Volume, is_migrating
+from engine.model.hearing import Says
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class JobList:
     were asked for and that VMM does not know; ``unread``: those that it refused to read, with its
     reason: nothing is known of them. A job that moves no VM has an empty ``vm_id``.
     ``over``: of jobs that were asked for and do not run, the newest call when VMM first said so.
-    ``idle``: the same of VMs whose start named no job and that no running job moves. Ports leave
+    ``idle``: the same of attempts past their look-ups whose VM no running job moves. Ports leave
     both empty.
     """
 
@@ -28,7 +29,7 @@ class JobList:
     unknown: tuple[str, ...] = ()
     unread: tuple[tuple[str, str], ...] = ()
     over: tuple[tuple[str, int], ...] = ()
-    idle: tuple[tuple[str, int], ...] = ()
+    idle: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,22 @@ class ShownVm:
 @dataclass(frozen=True)
 class Word:
     """Word of a host's Hyper-V on one VM; ``vm`` is ``None`` if the VM is not there. ``asked`` is
-    the number of the question, ``asked_at`` its time (Unix seconds)."""
+    the number of the question, ``asked_at`` and ``answered_at`` are Unix seconds. ``moving``: a
+    running migration job of this host moves the VM."""
 
     vm_id: str
     asked: int
     asked_at: float
     vm: ShownVm | None = None
+    answered_at: float = 0.0
+    moving: bool = False
+
+    @property
+    def says(self) -> Says:
+        """The word. A copy that Hyper-V Replica made is not the VM."""
+        if self.moving or (self.vm is not None and is_migrating(self.vm.status)):
+            return Says.MOVING
+        return Says.ABSENT if self.vm is None or self.vm.replica else Says.AT_REST
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ class Part:
                 return replace(self.body, server_time=0.0, jobs=jobs)
             case Pulse():
                 moving = tuple(replace(one, progress=0) for one in self.body.migrations)
-                words = tuple((word.vm_id, word.vm) for word in self.body.words)
+                words = tuple((word.vm_id, word.vm, word.moving) for word in self.body.words)
                 return replace(self.body, time=0.0, migrations=moving, words=()), words
         return self.body
 

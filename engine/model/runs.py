@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from engine.model.approvals import Approval, Review
 from engine.model.fleet import Power
+from engine.model.hearing import Hearing
 from engine.model.network import Network
 
 
@@ -26,7 +27,8 @@ class RunState(StrEnum):
 
 
 class MoveState(StrEnum):
-    """State of a move. *damaged*: moved, but the network is not as saved."""
+    """State of a move. *damaged*: moved, but the network is not as saved, or the VM does not run
+    any more."""
 
     PENDING = "pending"
     MOVING = "moving"
@@ -82,6 +84,7 @@ class Wait(StrEnum):
     TRANSIENT = "TRANSIENT"
     MISSING = "MISSING"
     FOREIGN = "FOREIGN"
+    DOUBT = "DOUBT"
     TWO_PLACES = "TWO_PLACES"
     OTHER_RUN = "OTHER_RUN"
     DAMAGE = "DAMAGE"
@@ -107,6 +110,7 @@ class Outcome(StrEnum):
     NO_ROOM = "NO_ROOM"
     BLOCKED = "BLOCKED"
     NETWORK = "NETWORK"
+    NOT_RUNNING = "NOT_RUNNING"
     TWO_PLACES = "TWO_PLACES"
     UNKNOWN = "UNKNOWN"
 
@@ -280,8 +284,13 @@ class Move:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One thing tried on a VM. ``ended`` is ``None`` until its result has been observed; ``closed``
-    is the number of the newest call then, so that later looks have higher numbers."""
+    """One thing tried on a VM. ``ended`` is ``None`` until its result has been observed.
+
+    ``opened`` and ``closed`` are the numbers of the newest call when it was begun and when it
+    ended: later looks have higher ones. ``job`` is the id by which VMM answered the start;
+    ``found``: without that answer, the latest job that was seen to move the VM, which may be
+    somebody else's. ``hearing``: what both Hyper-Vs said since the job was over.
+    """
 
     id: int
     run: int
@@ -298,6 +307,9 @@ class Attempt:
     error: str = ""
     detail: Mapping[str, Any] = field(default_factory=dict)
     closed: int = 0
+    opened: int = 0
+    found: str | None = None
+    hearing: Hearing = field(default_factory=Hearing)
 
     @property
     def open(self) -> bool:

@@ -7,12 +7,25 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
-from engine.model import Attempt, Damage, Doubt, Fleet, Look, Move, OpenCall, Rights, Run, same_host
+from engine.model import (
+    Attempt,
+    Damage,
+    Doubt,
+    Fleet,
+    Look,
+    Move,
+    OpenCall,
+    Options,
+    Rights,
+    Run,
+    same_host,
+)
 
 
 @dataclass(frozen=True)
 class Facts:
-    """``lost``: open LIVE and COLD attempts of moves that have ended. ``unknown``: VMs whose
+    """``lost``: open LIVE and COLD attempts of moves that have ended, ``options``: those of their
+    runs. ``unknown``: VMs whose
     location is unknown and not settled. ``damages``: damage that no ``go-on`` has cleared.
     ``verdicts``: by VM id of a waiting VM, its latest move that ended on a destination, in any run.
     ``calls``: calls without an answer. ``rights``: our rights as last checked, by host, case
@@ -20,6 +33,7 @@ class Facts:
     tried to (Unix seconds)."""
 
     lost: Sequence[Attempt] = ()
+    options: Mapping[int, Options] = field(default_factory=dict)
     unknown: Sequence[Doubt] = ()
     damages: Sequence[Damage] = ()
     rights: Mapping[str, Rights] = field(default_factory=dict)

@@ -18,11 +18,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from engine.model import REREADS, Age, Attempt, Fleet, Look, Options, PartKind, Vm
+from engine.model import REREADS, Age, Attempt, Fleet, Look, Options, PartKind, Says, Vm
+from engine.policy.judging.arrival import APART
 from engine.policy.waits import Rules
 
 BREATH = 30.0
 """Seconds between two pulses of a host on which nothing is about to change."""
+_MOMENT = 0.001
 AGAIN = 3
 """Ticks after a failure until the same question is asked again."""
 Looks = tuple[Look, ...]
@@ -31,36 +33,53 @@ Looks = tuple[Look, ...]
 def word_asked(fleet: Fleet, host: str, vm_id: str) -> tuple[int, float]:
     """Return number and time of the latest question to a host's Hyper-V about a VM; 0: never."""
     shown = fleet.age(PartKind.SHOWN, host)
-    word = fleet.words.get((host.casefold(), vm_id), (0, 0.0))
-    return max(word, (shown.asked, shown.asked_at or 0.0))
+    word = fleet.words.get((host.casefold(), vm_id))
+    asked = (word.asked, word.asked_at) if word is not None else (0, 0.0)
+    return max(asked, (shown.asked, shown.asked_at or 0.0))
 
 
-def to_judge_end(fleet: Fleet, hosts: Iterable[str], attempt: Attempt, options: Options) -> Looks:
-    """Looks before the end of an attempt is judged: both hosts, asked after VMM's answer that its
-    job does not run."""
-    jobs = fleet.age(PartKind.JOBS)
-    after, vm_id = fleet.over_since(attempt.job, attempt.vm_id), attempt.vm_id
+def to_judge_end(fleet: Fleet, attempt: Attempt, after: int, now: float, options: Options) -> Looks:
+    """Looks before the end of an attempt is judged, which was known at call ``after``: at the hosts
+    whose word is not known, or has to be heard again by now."""
+    hosts = [h for h in (attempt.source, attempt.destination) if h is not None]
     if options.bulletproof:
+        jobs = fleet.age(PartKind.JOBS)
         rereads = _reread(fleet, hosts, (jobs.asked_at or 0.0) - options.pass_, options)
         if rereads:
             return rereads
-    stale = [h for h in hosts if word_asked(fleet, h, vm_id)[0] <= after]
-    return tuple(Look(PartKind.PULSE, host, (vm_id,)) for host in stale)
+    lacking = (h for h in hosts if _has_to_say(fleet, h, attempt, after, now))
+    return tuple(Look(PartKind.PULSE, host, (attempt.vm_id,)) for host in lacking)
 
 
-def is_overdue(fleet: Fleet, attempt: Attempt, options: Options) -> bool:
-    """Tell whether a start without a visible job can no longer begin.
+def _has_to_say(fleet: Fleet, host: str, attempt: Attempt, after: int, now: float) -> bool:
+    """Tell whether this host is to be asked now. While it shows the VM in flight, the pulse of each
+    tick is enough."""
+    heard = attempt.hearing.of(host)
+    if heard is not None:
+        return not heard.twice and now >= heard.answered_at + APART
+    word = fleet.words.get((host.casefold(), attempt.vm_id))
+    if word is None or word.asked <= after:
+        return True
+    return word.asked <= attempt.hearing.after and word.says is not Says.MOVING
 
-    The guard at VMM refuses to begin it after ``not_after`` on the server's clock. VMM shows a job
-    at most ``lookups`` x ``lookup-interval`` seconds later.
+
+def is_overdue(fleet: Fleet, attempt: Attempt, now: float, options: Options, rules: Rules) -> bool:
+    """Tell whether a start without a visible job can no longer begin."""
+    return overdue_at(fleet, attempt, now, options, rules) <= now
+
+
+def overdue_at(fleet: Fleet, attempt: Attempt, now: float, options: Options, rules: Rules) -> float:
+    """Time after which a start without a visible job can no longer begin (Unix seconds).
+
+    The guard at VMM refuses to begin it after ``not_after`` on the server's clock, and what has
+    passed the guard shows a job at most ``lookups`` x ``lookup-interval`` seconds later. Clocks
+    step, so it must be true by VMM's clock and by VMFerry's own, unless that one was set back.
     """
-    return fleet.server_time > lookups_end(attempt, options)
-
-
-def lookups_end(attempt: Attempt, options: Options) -> float:
-    """Time after which a start shows no new job (Unix seconds on VMM's clock)."""
+    last = options.lookups * options.lookup_interval
     begun_by = attempt.not_after if attempt.not_after is not None else attempt.begun
-    return begun_by + options.lookups * options.lookup_interval
+    by_vmm = now + begun_by + last - fleet.server_time + _MOMENT
+    own = attempt.begun + rules.start_window + last + _MOMENT
+    return by_vmm if now < attempt.begun else max(by_vmm, own)
 
 
 def to_start(

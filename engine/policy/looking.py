@@ -11,9 +11,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from engine.model import Age, Attempt, Fleet, Look, PartKind, RunRecord
+from engine.model import Age, Attempt, Fleet, Look, Options, PartKind, RunRecord
 from engine.policy.facts import Facts
 from engine.policy.freshness import AGAIN, BREATH, is_overdue
+from engine.policy.judging.arrival import job_of
 from engine.policy.waits import Rules
 
 NEAR_END = 90
@@ -30,7 +31,7 @@ def looks_due(
     found: list[Look] = []
     open_moves = [*_open_migrations(living), *facts.lost]
     if living and _is_past(fleet.age(PartKind.JOBS), now, _jobs_due_at(fleet, rules)):
-        found.append(look_at_jobs(living, facts, fleet))
+        found.append(look_at_jobs(living, facts, fleet, now, rules))
     if _is_due(fleet.age(PartKind.SITE), rules.sweep, now, rules):
         found.append(Look(PartKind.SITE))
     found += _pulses(open_moves, fleet, now, rules)
@@ -60,19 +61,18 @@ def next_look(
 _INVENTORY = (PartKind.KNOWN, PartKind.SHOWN)
 
 
-def look_at_jobs(living: Sequence[RunRecord], facts: Facts, fleet: Fleet) -> Look:
+def look_at_jobs(
+    living: Sequence[RunRecord], facts: Facts, fleet: Fleet, now: float, rules: Rules
+) -> Look:
     """Return the look at VMM's jobs. By itself VMM lists only what runs: it is asked by id for the
-    jobs of open attempts and of re-reads. Starts without a job are watched by their VMs."""
-    jobs = [attempt.job for attempt in (*_open_migrations(living), *facts.lost)]
+    jobs of open attempts and of re-reads."""
+    jobs = [job_of(attempt) for attempt in (*_open_migrations(living), *facts.lost)]
     jobs += [call.job for call in facts.calls]
-    overdue = [
-        attempt.vm_id
-        for record in living
-        for attempt in _open_migrations([record])
-        if attempt.job is None and is_overdue(fleet, attempt, record.run.options)
-    ]
+    flying = [(a, record.run.options) for record in living for a in _open_migrations([record])]
+    flying += [(a, facts.options.get(a.run, Options())) for a in facts.lost]
+    overdue = ((a.id, a.vm_id) for a, o in flying if is_overdue(fleet, a, now, o, rules))
     ids = tuple(dict.fromkeys(filter(None, jobs)))
-    return Look(PartKind.JOBS, ids=ids, vms=tuple(overdue))
+    return Look(PartKind.JOBS, ids=ids, overdue=tuple(overdue))
 
 
 def _open_migrations(living: Iterable[RunRecord]) -> list[Attempt]:
@@ -135,7 +135,7 @@ def _asked_at(fleet: Fleet, host: str) -> int:
 
 
 def _is_urgent(attempt: Attempt, fleet: Fleet) -> bool:
-    job = fleet.job(attempt.job)
+    job = fleet.job(job_of(attempt))
     return job is None or job.state != "running" or job.progress >= NEAR_END
 
 

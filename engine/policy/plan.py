@@ -8,12 +8,13 @@ A plan starts a move only if this very observation shows a free slot for it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from engine.language.sentence import HostName, say
 from engine.model import (
+    Attempt,
     Fleet,
     Look,
     Move,
@@ -37,10 +38,12 @@ from engine.policy.starts.breakers import breakers
 from engine.policy.starts.starts import Ready, assign_slots
 from engine.policy.steps import (
     Adopt,
+    Arrive,
     Ask,
     CheckRights,
     Expire,
     Finish,
+    Hear,
     LetGo,
     Plan,
     ReadModels,
@@ -64,8 +67,11 @@ def plan(
     facts = facts or Facts()
     lively = [record for record in runs if record.run.state in LIVING]
     living, steps = gap.resume_after_gap(lively, fleet, now, rules, facts)
-    doubts = [a for a in facts.lost if arrival.is_in_doubt(a, fleet)]
-    steps = [*steps, *(LetGo(a) for a in facts.lost if a not in doubts)]
+    living, heard = _hear_all(living, fleet)
+    lost = [arrival.hear(attempt, fleet) for attempt in facts.lost]
+    heard += [a for a, old in zip(lost, facts.lost, strict=True) if a != old]
+    doubts = [a for a in lost if arrival.is_in_doubt(a, fleet)]
+    steps = [*steps, *map(Hear, heard), *(LetGo(a) for a in lost if a not in doubts)]
     builder = PlanBuilder(fleet, rules, now, steps)
     doubted = {a.vm_id: a.run for a in doubts} | {d.vm_id: d.run for d in facts.unknown}
     owners = _owners(living)
@@ -87,7 +93,36 @@ def plan(
         builder.steps.extend(settled.steps)
         builder.ask(settled.looks, record.run.options)
         builder.plan_by(settled.due)
-    return Plan(tuple(builder.steps), _together(builder.looks, living, facts, fleet), builder.due)
+    builder.steps = _without_ended(builder.steps)
+    return Plan(tuple(builder.steps), _together(builder, living, facts), builder.due)
+
+
+def _hear_all(living: Sequence[RunRecord], fleet: Fleet) -> tuple[list[RunRecord], list[Attempt]]:
+    """Return the runs with what the hosts have said of their moves in flight, and the attempts
+    that changed by it."""
+    found: list[RunRecord] = []
+    changed: list[Attempt] = []
+    for record in living:
+        new = {e.move.id: arrival.hear(a, fleet) for e in record.moves if (a := e.open_migration)}
+        moves = tuple(_with_attempt(e, new.get(e.move.id)) for e in record.moves)
+        news = (m.open_migration for m, e in zip(moves, record.moves, strict=True) if m is not e)
+        changed += filter(None, news)
+        found.append(replace(record, moves=moves))
+    return found, changed
+
+
+def _without_ended(steps: Sequence[Step]) -> list[Step]:
+    """Drop what was heard of attempts that end in this plan: nobody reads it any more."""
+    over = {s.move.id for s in steps if isinstance(s, Arrive | Finish) and s.ends is not None}
+    over |= {s.attempt.move for s in steps if isinstance(s, LetGo)}
+    return [s for s in steps if not (isinstance(s, Hear) and s.attempt.move in over)]
+
+
+def _with_attempt(entry: MoveRecord, attempt: Attempt | None) -> MoveRecord:
+    if attempt is None or attempt in entry.attempts:
+        return entry
+    attempts = (attempt if a.id == attempt.id else a for a in entry.attempts)
+    return replace(entry, attempts=tuple(attempts))
 
 
 def _check_rights(
@@ -225,8 +260,9 @@ def _wants_renewal(view: View) -> bool:
 def _ladder(view: View) -> Verdict:
     if view.move.state is MoveState.MOVING:
         verdict = tell_delay(view, moving.moving(view))
-        # While looks are awaited nothing is known anew: a wait goes on, and so does its limit.
-        if verdict.step is None and view.move.wait is not None and not verdict.looks:
+        # While answers are awaited nothing is known anew: a wait goes on, and so does its limit.
+        is_news = verdict.step is None and not (verdict.looks or verdict.awaits)
+        if is_news and view.move.wait is not None:
             return replace(verdict, step=Unhold(view.move))
         return verdict
     if view.move.state is MoveState.RESTORING:
@@ -264,12 +300,10 @@ def _see_power(
     return replace(entry, move=replace(move, power=power, down_since=since))
 
 
-def _together(
-    looks: Iterable[Look], living: Sequence[RunRecord], facts: Facts, fleet: Fleet
-) -> tuple[Look, ...]:
+def _together(builder: PlanBuilder, living: Sequence[RunRecord], facts: Facts) -> tuple[Look, ...]:
     """Merge the pulses of each host, and let them ask for all VMs in flight there. The list of
     jobs asks for all jobs of ours by id."""
-    vms: dict[str, dict[str, None]] = {}
+    looks, vms = builder.looks, dict[str, dict[str, None]]()
     for look in looks:
         if look.kind is PartKind.PULSE:
             vms.setdefault(look.name, {}).update(dict.fromkeys(look.ids))
@@ -279,7 +313,7 @@ def _together(
             if same_host(host, attempt.source) or same_host(host, attempt.destination):
                 vms[host][attempt.vm_id] = None
     pulses = (Look(PartKind.PULSE, host, tuple(ids)) for host, ids in vms.items())
-    jobs = look_at_jobs(living, facts, fleet)
+    jobs = look_at_jobs(living, facts, builder.fleet, builder.now, builder.rules)
     rest = (look for look in looks if look.kind is not PartKind.PULSE)
     named = (jobs if look.kind is PartKind.JOBS else look for look in rest)
     return (*dict.fromkeys(named), *pulses)

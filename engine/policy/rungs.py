@@ -45,7 +45,7 @@ def hold_two_places(view: View) -> Verdict:
         view.move,
         Outcome.TWO_PLACES,
         "Hyper-V shows {vm} on {places}.",
-        "Find out which copy is in use, and never start both. The VM's id is {id}. {settle}",
+        "Start neither until you know which copy is in use. The VM's id is {id}. {settle}",
         places=places,
     )
     verdict = hold_or(view, Wait.TWO_PLACES, say("shown on {} at once", places), ending)
@@ -85,7 +85,19 @@ def hold_foreign(view: View) -> Verdict:
     if move.state is MoveState.PENDING:
         outcome, hint = Outcome.STUCK, "Cancel its job in VMM, then: {retry}"
     ending = ended(move, outcome, form, hint, to=to)
+    if job is None and view.vm is not None and not view.vm.migrating_by_hyperv:
+        return _hold_stuck(view, ending)
     return hold_or(view, Wait.FOREIGN, say("somebody else is moving it{}", to), ending)
+
+
+def _hold_stuck(view: View, ending: Finish) -> Verdict:
+    """Hold a VM that VMM shows as UnderMigration, although no job and no Hyper-V does. VMM re-reads
+    it meanwhile, once a ``pass``."""
+    text = "VMM still shows UnderMigration, without a job"
+    verdict = hold_or(view, Wait.FOREIGN, text, ending)
+    look = Look(PartKind.VM, view.move.vm_id, host=view.move.host or view.move.source)
+    may = freshness.may_reread(view.fleet, look, view.now, view.run.options)
+    return replace(verdict, looks=(look,) if may else ())
 
 
 def elsewhere(move: Move, host: str) -> Finish:

@@ -75,6 +75,7 @@ END_OF: Mapping[Outcome, MoveState] = {
     Outcome.MOVED: MoveState.DONE,
     Outcome.ALREADY_THERE: MoveState.DONE,
     Outcome.NETWORK: MoveState.DAMAGED,
+    Outcome.NOT_RUNNING: MoveState.DAMAGED,
     Outcome.ATTEMPTS: MoveState.FAILED,
     Outcome.BACKUP_TOO_LONG: MoveState.FAILED,
     Outcome.STUCK: MoveState.FAILED,

@@ -70,6 +70,14 @@ class Unhold:
 
 
 @dataclass(frozen=True)
+class Hear:
+    """Record what both Hyper-Vs have said since the job of an attempt was over (``hearing``), and
+    the job that was found of it."""
+
+    attempt: Attempt
+
+
+@dataclass(frozen=True)
 class Arrive:
     """Record the host on which an attempt ended or the VM was found. Its network is checked next.
 
@@ -294,7 +302,7 @@ class StopJob:
     not_after: float = 0.0
 
 
-NoteOnMove = SeePower | Hold | Unhold | Arrive | Return | Finish | LetGo | CallOut
+NoteOnMove = SeePower | Hold | Unhold | Hear | Arrive | Return | Finish | LetGo | CallOut
 NoteOnRun = Adopt | Ask | Expire | SeeEmpty | Quiet | ComeBack | SetRunState
 NetworkRead = SaveBaselines | ReadPorts | ReadModels
 Call = NetworkRead | CheckRights | Start | PutBack | Dismiss | RefreshVm | StopJob

@@ -122,7 +122,8 @@ def never_asked(fleet: Fleet, hosts: Sequence[str]) -> tuple[Look, ...]:
 class Verdict:
     """Verdict of a ladder on one move. ``ready``: it may start, in this way. ``asks``: it needs an
     approval. ``looks``: what has to be asked before more can be decided. ``due``: when the verdict
-    changes by itself. ``pauses``: why only a person who resumes the run can help; else empty."""
+    changes by itself. ``pauses``: why only a person who resumes the run can help; else empty.
+    ``awaits``: nothing new is known until hosts have answered, so that a wait goes on."""
 
     step: Step | None = None
     looks: tuple[Look, ...] = ()
@@ -130,6 +131,7 @@ class Verdict:
     ready: AttemptKind | None = None
     asks: bool = False
     pauses: str = ""
+    awaits: bool = False
 
 
 def quote(error: str, move: Move) -> Quote:

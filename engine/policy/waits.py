@@ -18,6 +18,7 @@ DEFAULT_LIMITS: Mapping[Wait, float] = {
     Wait.TRANSIENT: 1800.0,
     Wait.MISSING: 600.0,
     Wait.FOREIGN: 4 * 3600.0,
+    Wait.DOUBT: 900.0,
     Wait.TWO_PLACES: 600.0,
     Wait.ROOM: 600.0,
     Wait.BREAKER: 900.0,

@@ -171,6 +171,7 @@ def _lose(vm: VmState, loss: Loss) -> None:
         left -= len(extended) + len(classic)
         kept.append(unplugged(nic) if loss.nics and nic.connected else nic)
     vm.nics = kept
+    vm.power = HyperVState.OFF if loss.power else vm.power
 
 
 def power_class(state: HyperVState) -> str:

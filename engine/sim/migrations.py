@@ -8,8 +8,8 @@ from engine.errors import VmmBusy, VmmError, VmmLocked, VmmRefused, VmmStale, Vm
 from engine.model import MoveOrder, Reread, short
 from engine.sim import capacity, judge, lies
 from engine.sim.rereads import end_reread, fail_rereads, reread_lock
-from engine.sim.state import Fate, Migration, Phase, State, VmState, places
-from engine.sim.views import REFRESHER, catch_up, changed, progress, refresh_vm
+from engine.sim.state import Fate, Migration, Phase, Restarted, State, VmState, places
+from engine.sim.views import REFRESHER, RESTARTED, catch_up, changed, progress, refresh_vm
 
 QUEUE = 900.0
 """Seconds for which VMM queues somebody else's job."""
@@ -188,21 +188,25 @@ def _show(state: State, migration: Migration, now: float) -> None:
 def stop(state: State, now: float, job: str) -> None:
     """Stop a job (Stop-SCJob): the VM stays on its source. A finished job is left alone."""
     for migration in list(state.open):
-        if migration.id == job and migration.phase != "waiting":
+        if migration.id == job and migration.phase != "waiting" and migration.lost is None:
             migration.fate = Fate(at="source")
             _finish(state, migration, now, "canceled")
 
 
-def kill_jobs(state: State, now: float) -> None:
-    """Fail all jobs as a restart of the VMM service does. Hyper-V gives up its part, too."""
+def restart(state: State, now: float, jobs: Restarted) -> None:
+    """End all jobs as a restart of the VMM service does. Queued ones have not reached Hyper-V."""
     fail_rereads(state, now)
     for migration in list(state.open):
         if migration.phase == "waiting":
             _close(state, migration, "void", now)
-            continue
-        error = "The job was cancelled because the VMM service restarted (1711)"
-        migration.fate = Fate("failed", "source", error)
-        _end(state, migration, now, "failed")  # _end, not _finish: a queued job may fail next
+        elif jobs == "die" or migration.phase == "queued":
+            migration.fate = Fate("failed", "source", RESTARTED)
+            _end(state, migration, now, "failed")  # _end, not _finish: a queued job may fail next
+        else:
+            migration.lost, migration.told = now, jobs == "failed"
+            vm = state.vms[migration.vm_id]
+            vm.overlay = "MigrationFailed" if migration.told else vm.overlay
+            changed(state, vm, now)
 
 
 def advance(state: State, now: float) -> None:

@@ -8,7 +8,7 @@ from engine.errors import VmmRefused
 from engine.model import Job, Reread
 from engine.sim.fleet_file import NAMESPACE
 from engine.sim.state import HostState, RereadJob, State, VmState
-from engine.sim.views import is_about, refresh_vm, reread, silence
+from engine.sim.views import RESTARTED, is_about, refresh_vm, reread, silence
 
 KEPT = 500
 """Number of ended re-reads that VMM's job history keeps."""
@@ -16,7 +16,6 @@ LOCKED = (
     "Unable to perform the job because one or more of the selected objects are locked by another "
     "job (2606)"
 )
-RESTARTED = "The job was cancelled because the VMM service restarted (1711)"
 
 
 def begin_reread(state: State, what: Reread, name: str, now: float) -> RereadJob:

@@ -34,6 +34,9 @@ from engine.toml_tables import suggestion
 
 Phase = Literal["waiting", "queued", "running", "completed", "failed", "canceled", "void"]
 Kind = Literal["live", "cold"]
+Restarted = Literal["die", "failed", "gone"]
+"""Jobs of migrations after a restart of VMM: both end; VMM calls them failed, or does not know them
+any more, and the hosts go on."""
 FORMAT = 1
 
 POWER = {
@@ -89,10 +92,12 @@ class Fate:
 
 @dataclass
 class Loss:
-    """Loss of a VM at its next arrival: a number of ACLs (``None``: all), its connections."""
+    """Loss of a VM at its next arrival: a number of ACLs (``None``: all), its connections, its
+    power."""
 
     acls: int | None = 0
     nics: bool = False
+    power: bool = False
 
 
 @dataclass
@@ -138,6 +143,7 @@ class Migration:
 
     waiting: VMM received the call and begins it later (``begins``); queued: somebody else's,
     without a slot; void: it never began. ``whole`` is its undisturbed duration in seconds.
+    ``lost``: when VMM lost its job while the hosts go on; ``told``: VMM calls that job failed.
     """
 
     id: str
@@ -161,6 +167,8 @@ class Migration:
     ended: float | None = None
     progress: int = 0
     whole: float = 0.0
+    lost: float | None = None
+    told: bool = False
 
     def touches(self, host: str) -> bool:
         """Tell whether this host is the source or the destination."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 from engine.model import HyperVState, Job, JobState, same_host
 from engine.sim.state import WORDS, HostState, Migration, State, VmState
 
+RESTARTED = "The job was cancelled because the VMM service restarted (1711)"
 REFRESHER = 120.0
 """Seconds until VMM's own light refresh corrects what one of its jobs reported wrongly."""
 
 
 def reported(state: State, vm: VmState) -> str:
     """The status that VMM derives for this VM from jobs and Hyper-V's events, without a refresh."""
-    if state.migration_of(vm.id):
+    migration = state.migration_of(vm.id)
+    if migration is not None and not migration.told:
         return "UnderMigration"
     return vm.overlay or WORDS.get(vm.power, "Running")
 
@@ -88,28 +90,34 @@ def operation_at_rest(vm: VmState, now: float) -> tuple[str, ...]:
 
 def shown_jobs(state: State, asked: frozenset[str], now: float) -> list[Migration]:
     """Migrations whose jobs VMM shows: the running ones, and those of ``asked`` that are over."""
-    running = [m for m in state.open if m.phase != "waiting" and m.visible <= now]
-    return [m for m in state.over if m.id in asked and m.phase != "void"] + running
+    there = [m for m in state.open if m.phase != "waiting" and m.visible <= now]
+    running = [m for m in there if m.lost is None]
+    known = [m for m in [*state.over, *there] if m.lost is None or m.told]
+    over = (m for m in known if m not in running and m.phase != "void")
+    return [m for m in over if m.id in asked] + running
 
 
 def job_of(migration: Migration, now: float) -> Job:
     """The migration's job as VMM shows it."""
-    failed = migration.phase == "failed"
+    state = job_state(migration)
+    error = RESTARTED if migration.told else migration.fate.error or "The migration failed"
     return Job(
         id=migration.id,
         vm_id=migration.vm_id,
         source=migration.source,
         target=migration.destination if migration.target <= now else None,
-        state=job_state(migration),
+        state=state,
         progress=progress(migration, now),
-        error=migration.fate.error or "The migration failed" if failed else None,
+        error=error if state == "failed" else None,
         started=migration.started,
-        ended=migration.ended,
+        ended=migration.ended if migration.lost is None else migration.lost,
     )
 
 
 def job_state(migration: Migration) -> JobState:
     """State of the migration's job in the words of the port."""
+    if migration.told:
+        return "failed"
     match migration.phase:
         case "completed" | "failed" | "canceled":
             return migration.phase

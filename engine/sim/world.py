@@ -37,6 +37,7 @@ from engine.sim.state import (
     Hang,
     HostState,
     Loss,
+    Restarted,
     Slow,
     State,
     VmState,
@@ -317,10 +318,18 @@ class World:
         where = place if place in PLACES else self.state.host(place).name
         self.state.vm(vm).fates.append(Fate(job, where, times=times))
 
-    def lose(self, now: float, vm: str, acls: Literal["all"] | int = 0, nics: bool = False) -> None:
-        """Set what this VM loses at its next arrival: a number of ACLs or all, its connections."""
+    def lose(
+        self,
+        now: float,
+        vm: str,
+        acls: Literal["all"] | int = 0,
+        nics: bool = False,
+        power: bool = False,
+    ) -> None:
+        """Set what this VM loses at its next arrival: a number of ACLs or all, its connections, its
+        power."""
         self.advance(now)
-        self.state.vm(vm).losses.append(Loss(None if acls == "all" else acls, nics))
+        self.state.vm(vm).losses.append(Loss(None if acls == "all" else acls, nics, power))
 
     def power(self, now: float, vm: str, status: str) -> None:
         """Start, stop, save, pause or break a VM, as a person would; ``status`` is VMM's word."""
@@ -404,10 +413,10 @@ class World:
         is_vmm = what.casefold() in {"vmm", self.state.vmm.casefold()}
         return VMM if is_vmm else self.state.host(what).name
 
-    def restart(self, now: float, seconds: float) -> None:
-        """Restart the VMM service: its jobs fail, and it does not answer for ``seconds``."""
+    def restart(self, now: float, seconds: float, jobs: Restarted = "die") -> None:
+        """Restart the VMM service: its jobs end, and it does not answer for ``seconds``."""
         self.advance(now)
-        migrations.kill_jobs(self.state, now)
+        migrations.restart(self.state, now, jobs)
         self.disconnect()
         self.state.vmm_down_until = now + seconds
 

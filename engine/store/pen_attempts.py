@@ -48,6 +48,7 @@ class AttemptPen(Transaction):
             "destination": destination,
             "begun": self.now,
             "not_after": not_after,
+            "opened": self._newest_call(move.run),
         }
         attempt = self.db.insert("attempts", row)
         detail = {"attempt": attempt, "attempt_kind": str(kind), "destination": destination}
@@ -91,13 +92,23 @@ class AttemptPen(Transaction):
         self.move_event(move, "attempt.ended", text, body)
 
     def _closed(self, attempt: int, result: Result, error: str) -> dict[str, object]:
-        newest = self.db.query(
-            """SELECT leases.calls FROM leases JOIN runs ON runs.vmm = leases.vmm
-               JOIN attempts ON attempts.run = runs.id WHERE attempts.id = ?""",
-            [attempt],
-        )
-        closed = {"ended": self.now, "closed": newest[0]["calls"] if newest else 0}
+        (row,) = self.db.query("SELECT run FROM attempts WHERE id = ?", [attempt])
+        closed = {"ended": self.now, "closed": self._newest_call(row["run"])}
         return {**closed, "result": str(result), "error": error}
+
+    def _newest_call(self, run: int) -> int:
+        rows = self.db.query(
+            """SELECT leases.calls FROM leases JOIN runs ON runs.vmm = leases.vmm
+               WHERE runs.id = ?""",
+            [run],
+        )
+        return int(rows[0]["calls"]) if rows else 0
+
+    def hear(self, attempt: Attempt) -> None:
+        """Write what both hosts have said since the job of this attempt was over, and the job that
+        was found of it. Idempotent."""
+        hearing = codec.to_json(attempt.hearing)
+        self.db.update("attempts", attempt.id, {"found": attempt.found, "hearing": hearing})
 
     def let_go(self, attempt: Attempt) -> None:
         """Close an attempt whose move has ended and of which nothing runs or can start any more.

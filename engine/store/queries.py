@@ -15,6 +15,7 @@ from engine.model import (
     Move,
     MoveRecord,
     OpenCall,
+    Options,
     Part,
     PartKind,
     Review,
@@ -103,17 +104,22 @@ def _assemble(one: Run, read: Mapping[str, Sequence[Row]]) -> RunRecord:
     )
 
 
+_LOST = """FROM attempts JOIN moves ON moves.id = attempts.move
+    JOIN runs ON runs.id = attempts.run
+    WHERE attempts.ended IS NULL AND attempts.kind IN ('live', 'cold')
+    AND moves.state NOT IN ('pending', 'moving', 'restoring') AND runs.vmm = ?"""
+
+
 def lost_attempts(store: Store, vmm: str) -> tuple[Attempt, ...]:
     """Return LIVE and COLD attempts of all runs that are open although their move has ended."""
-    rows = store.query(
-        """SELECT attempts.* FROM attempts JOIN moves ON moves.id = attempts.move
-           JOIN runs ON runs.id = attempts.run
-           WHERE attempts.ended IS NULL AND attempts.kind IN ('live', 'cold')
-           AND moves.state NOT IN ('pending', 'moving', 'restoring') AND runs.vmm = ?
-           ORDER BY attempts.id""",
-        [vmm],
-    )
+    rows = store.query(f"SELECT attempts.* {_LOST} ORDER BY attempts.id", [vmm])
     return codec.of_rows(Attempt, rows)
+
+
+def options_of_lost(store: Store, vmm: str) -> dict[int, Options]:
+    """Return the options of the runs of :func:`lost_attempts`, by run."""
+    rows = store.query(f"SELECT DISTINCT runs.id, runs.options {_LOST}", [vmm])
+    return {row["id"]: codec.from_json(Options, row["options"]) for row in rows}
 
 
 def doubts(store: Store, vmm: str) -> tuple[Doubt, ...]:

@@ -182,6 +182,15 @@ def m013_halves(db: Database) -> None:
     db.execute("UPDATE networks SET role = 'ports' WHERE role = 'reading'")
 
 
+@migrations()
+def m014_hearings(db: Database) -> None:
+    """Keep what both Hyper-Vs said of a VM after its job was over, and the job that was found of a
+    start without an answer. Attempts that are open now are taken as begun before any question."""
+    db.execute("ALTER TABLE attempts ADD COLUMN opened INTEGER NOT NULL DEFAULT 0")
+    db.execute("ALTER TABLE attempts ADD COLUMN found TEXT")
+    db.execute("ALTER TABLE attempts ADD COLUMN hearing TEXT NOT NULL DEFAULT '{}'")
+
+
 _COMMAND = r"(?<=: )(?:retry|resume|settle|go-on|reviewed) R\d+"
 _DID = "left it out|said no|took the approval back|approved others only"
 _ONCE_SPELLED = (

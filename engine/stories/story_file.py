@@ -23,6 +23,7 @@ from engine.settings import Settings
 from engine.sim import fleet_file
 from engine.sim.faults import HOSTLESS, NAMELESS, READING, Call, How
 from engine.sim.fleet_file import FleetFile, Status, VmTable
+from engine.sim.state import Restarted
 from engine.sim.world import PLACES
 
 Role = Literal["operator", "approver"]
@@ -167,13 +168,18 @@ _WORDS: Mapping[str, Mapping[str, Any]] = {
     "delete": {"vm": _NAME},
     "power": {"vm": _NAME, "status": (Status, ...)},
     "outcome": {"vm": _NAME, "job": (Literal["ok", "failed"], "ok"), "at": _MAYBE, "times": _TIMES},
-    "lose": {"vm": _NAME, "acls": (Literal["all"] | toml.Count, 0), "nics": (toml.Flag, False)},
+    "lose": {
+        "vm": _NAME,
+        "acls": (Literal["all"] | toml.Count, 0),
+        "nics": (toml.Flag, False),
+        "power": (toml.Flag, False),
+    },
     "create": {"vm": (VmTable, ...)},
     "down": {**_SERVER, "for": _FOR},
     "slow": {**_SERVER, "times": (Annotated[toml.Number, Field(gt=0)], ...), "for": _FOR},
     "hang": {**_SERVER, "call": (Call | None, None), "for": (toml.Duration | None, None)},
     "hang_reread": {"host": _NAME},
-    "restart": {"for": _FOR},
+    "restart": {"for": _FOR, "jobs": (Restarted, "die")},
     "fault": {
         "call": (Call, ...),
         "how": (How, ...),

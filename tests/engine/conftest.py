@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from engine.model import (
+    MIGRATIONS,
     Age,
     Approval,
     ApprovalState,
@@ -18,6 +19,7 @@ from engine.model import (
     Host,
     HyperVState,
     Job,
+    LastWord,
     Move,
     MoveRecord,
     Network,
@@ -30,10 +32,13 @@ from engine.model import (
     Run,
     RunRecord,
     RunState,
+    Says,
     Vm,
 )
 from engine.policy.approvals import approval as approvals
 from engine.policy.facts import Facts
+from engine.policy.freshness import is_overdue
+from engine.policy.judging import arrival
 from engine.policy.ladders import moving, restoring
 from engine.policy.ladders import pending as eligibility
 from engine.policy.plan import plan
@@ -41,7 +46,7 @@ from engine.policy.starts.breakers import breakers
 from engine.policy.steps import Finish, Hold, Plan
 from engine.policy.verdict import Verdict, View
 from engine.policy.waits import Rules
-from tests.fleets import JOBS, fresh
+from tests.fleets import HOSTS, JOBS, fresh
 from tests.fleets import age as asked
 
 NOW = 1_767_650_400.0
@@ -73,6 +78,7 @@ class Scene:
         self.asked: Callable[[Fleet], Fleet] = lambda fleet: fleet
         self.rereads: dict[tuple[PartKind, str], Age] = {}
         self.unread: dict[str, str] = {}
+        self.is_first_word = False
         self._attempts = 0
         for name in ("hv01", "hv02", "hv03", "hv04"):
             self.host(name)
@@ -95,6 +101,11 @@ class Scene:
     def knowing(self, **facts: object) -> Scene:
         """Rows that belong to no unfinished run."""
         self.facts = replace(self.facts, **facts)
+        return self
+
+    def first_word(self) -> Scene:
+        """Let both hosts be heard for the first time since the job was over."""
+        self.is_first_word = True
         return self
 
     def with_ages(self, change: Callable[[Fleet], Fleet]) -> Scene:
@@ -313,14 +324,45 @@ class Scene:
             over={job: JOBS for job in self._asked_jobs() if job not in self.unread},
             unread=self.unread,
         )
-        known = fresh(fleet)
+        known = fresh(replace(fleet, idle=self._idle(fleet)))
+        gone = {a.vm_id for a in self._open_attempts()} - {vm.id for vm in self.vms.values()}
+        absent = LastWord(HOSTS, self.now, Says.ABSENT, self.now)
+        none = {
+            (host.name, vm): absent for host in self.hosts.values() if host.seen_at for vm in gone
+        }
+        known = replace(known, words={**known.words, **none})
         return self.asked(replace(known, ages={**known.ages, **self.rereads}))
+
+    def _idle(self, fleet: Fleet) -> dict[int, int]:
+        """Open attempts past their look-ups whose VM no running job moves."""
+        options = {number: run.options for number, run in self.runs.items()}
+        return {
+            a.id: JOBS
+            for a in self._open_attempts()
+            if not fleet.running_jobs(a.vm_id)
+            and is_overdue(fleet, a, self.now, options.get(a.run, Options()), self.rules)
+        }
+
+    def _open_attempts(self) -> list[Attempt]:
+        found = [a for m in self.moves.values() for a in m.attempts if a.open]
+        return found + [a for a in self.facts.lost if a.open]
+
+    def _heard(self, attempt: Attempt) -> Attempt:
+        """The attempt as both hosts were heard of it 40 s ago, in the same state, unless this is
+        the first time that they are heard."""
+        if not attempt.open or attempt.kind not in MIGRATIONS or self.is_first_word:
+            return attempt
+        fleet = self.fleet()
+        words = {
+            key: replace(w, asked=w.asked - 1, asked_at=self.now - 40, answered_at=self.now - 40)
+            for key, w in fleet.words.items()
+        }
+        return arrival.hear(attempt, replace(fleet, words=words))
 
     def _asked_jobs(self) -> set[str]:
         """Jobs of open attempts that do not run: VMM was asked for them by their ids."""
-        attempts = [a for m in self.moves.values() for a in m.attempts if a.open]
         running = {job.id for job in self.jobs if job.state == "running"}
-        return {a.job for a in attempts if a.job is not None} - running
+        return {a.job for a in self._open_attempts() if a.job is not None} - running
 
     def number(self, at: float) -> int:
         """Number of a call at this time: later calls have higher ones, up to 90 for now."""
@@ -329,16 +371,22 @@ class Scene:
     def record(self, run: int = 1) -> RunRecord:
         return RunRecord(
             self.runs[run],
-            tuple(entry for (number, _), entry in self.moves.items() if number == run),
+            tuple(self._entry(run, name) for (number, name) in self.moves if number == run),
             tuple(a for a in self.approvals if a.run == run),
         )
 
+    def _entry(self, run: int, name: str) -> MoveRecord:
+        entry = self.moves[run, name]
+        return replace(entry, attempts=tuple(map(self._heard, entry.attempts)))
+
     def view(self, name: str = "web01", run: int = 1) -> View:
+        fleet, entry = self.fleet(), self._entry(run, name)
+        heard = (arrival.hear(a, fleet) if a is entry.open_migration else a for a in entry.attempts)
         return View(
             self.runs[run],
-            self.moves[run, name],
+            replace(entry, attempts=tuple(heard)),
             tuple(a for a in self.approvals if a.run == run),
-            self.fleet(),
+            fleet,
             self.rules,
             self.now,
             self.owner,
@@ -361,7 +409,7 @@ class Scene:
             self.fleet(),
             self.now,
             self.rules,
-            self.facts,
+            replace(self.facts, lost=tuple(map(self._heard, self.facts.lost))),
         )
 
     def steps(self, kind: type, name: str | None = None) -> list:

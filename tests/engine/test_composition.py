@@ -14,10 +14,12 @@ from engine.model import (
     JobList,
     KnownHost,
     KnownVm,
+    LastWord,
     Look,
     Part,
     PartKind,
     Pulse,
+    Says,
     ShownVm,
     Site,
     VmmInventory,
@@ -67,7 +69,7 @@ def test_a_vm_that_only_a_pulse_shows_keeps_its_switches():
     fleet = compose("vmm01", [site(), shown(HV01, 4, WEB), pulse(HV01, 5, word)])
 
     assert fleet.vms[0].switches == ("LS-Main",)
-    assert fleet.words == {(HV01, "id-web"): (5, 0.0)}
+    assert fleet.words == {(HV01, "id-web"): LastWord(5, 0.0, Says.AT_REST)}
 
 
 @pytest.mark.parametrize("kind", [PartKind.SHOWN, PartKind.PULSE])

@@ -194,7 +194,7 @@ def end_world(off: frozenset, tries: int) -> Callable:
         s = s._replace(ask_jobs=None)
         if s.ended or look.of != s.id:
             return s
-        if s.id == "" and running:
+        if s.id != "own" and running and s.id != f"{running}?":  # the latest that was found
             return s._replace(id=f"{running}?", said="", src=Word(), dst=Word())
         if s.id == "":
             late = look.counts or not on["jobs-too"] or (s.cold and not on["cold-after"])

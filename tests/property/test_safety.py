@@ -123,9 +123,13 @@ def misfortunes(draw: st.DrawFn, names: list[str]) -> Happening:
             "vm": vm,
             "acls": draw(st.sampled_from([0, 1, "all"])),
             "nics": draw(st.booleans()),
+            "power": draw(st.sampled_from([False, False, False, True])),
         },
         "down": {"host": host, "vmm": False, "for": lasting},
-        "restart": {"for": draw(st.floats(0, 300))},
+        "restart": {
+            "for": draw(st.floats(0, 300)),
+            "jobs": draw(st.sampled_from(["die", "failed", "gone"])),
+        },
         "slow": {
             **draw(servers(host)),
             "times": draw(st.sampled_from([2.0, 8.0, 40.0])),

@@ -30,10 +30,13 @@ _NUMBERS_OF = {
     Cause.SLOT: ("23007", "21501"),
     Cause.LOCK: ("2606", "2602"),
     Cause.CONNECTION: ("2911", "2912", "2916", "2927", "20506"),
-    Cause.RESTART: ("1711",),
+    Cause.RESTART: ("1700", "1711"),
     Cause.CONFIGURATION: ("406", "640", "11028", "12710", "21125", "33012"),
 }
 _NUMBERS = {number: cause for cause, numbers in _NUMBERS_OF.items() for number in numbers}
+
+#: VMM passes on what the host's Hyper-V said.
+_OF_HYPERV = frozenset({"10698", "12700"})
 
 #: Credentials, logon type, service principal, path not found; sharing violation; WS-Management.
 _CODES = {
@@ -78,6 +81,16 @@ def cause_of(error: str, vm: str = "") -> Cause:
         if re.search(words, text, re.IGNORECASE):
             return cause
     return Cause.OTHER
+
+
+def is_end(error: str) -> bool:
+    """Tell whether a job that failed with this error has ended on the hosts, too: a cause that is
+    known, or the word of the host's own Hyper-V. If VMM restarted or lost a host or its agent, or
+    for an unknown cause, the hosts may go on."""
+    cause = cause_of(error)
+    if cause in (Cause.CONNECTION, Cause.RESTART):
+        return False
+    return cause is not Cause.OTHER or _number(error) in _OF_HYPERV
 
 
 def kind_of(error: str, vm: str, vm_id: str, hosts: Iterable[str]) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from engine.language.sentence import Quote, say
-from engine.model import Attempt, AttemptKind, Look, Outcome, PartKind, Wait, same_host
+from engine.language.sentence import HostName, Quote, join, say
+from engine.model import Attempt, Look, Outcome, PartKind, Wait, same_host
 from engine.policy import freshness, rungs
 from engine.policy.judging import arrival
-from engine.policy.judging.arrival import Whereabouts
+from engine.policy.judging.arrival import Ending, Whereabouts
 from engine.policy.steps import Arrive, StopJob
 from engine.policy.verdict import Verdict, View, ended, hold_or
 
@@ -16,42 +16,44 @@ def moving(view: View) -> Verdict:
     attempt = view.record.open_migration
     if attempt is None:
         return Verdict(Arrive(view.move, view.move.host or view.move.source))
-    job = view.fleet.job(attempt.job)
+    job = view.fleet.job(arrival.job_of(attempt))
     if arrival.has_job(job, view.fleet, view.move.vm_id):
         return _stop(view, attempt) if view.run.aborting else Verdict()
     both = tuple(h for h in (attempt.source, attempt.destination) if h is not None)
     silent = view.silent(*both)
     if silent:
         return rungs.hold_silent(view, silent)
-    if job is None and not freshness.is_overdue(view.fleet, attempt, view.run.options):
-        return _look_for_arrival(view, attempt, both)
-    if attempt.job is not None and attempt.job not in view.fleet.over:
-        return _hold_untold(view, attempt.job)
-    return _judge_end(view, attempt, both)
+    ending = arrival.ending_of(attempt, view.fleet)
+    if ending is not None:
+        return _judge_end(view, attempt, ending)
+    options = view.run.options
+    due = freshness.overdue_at(view.fleet, attempt, view.now, options, view.rules)
+    known = arrival.job_of(attempt)
+    if due <= view.now and known is not None and known not in view.fleet.over:
+        return _hold_untold(view, known)
+    return Verdict(due=max(due, view.now + view.rules.tick))
 
 
-def _judge_end(view: View, attempt: Attempt, both: tuple[str, ...]) -> Verdict:
-    """Judge an attempt whose job has ended or was lost, by looks that were asked after that."""
-    looks = freshness.to_judge_end(view.fleet, both, attempt, view.run.options)
-    if looks:
-        return Verdict(looks=looks)
-    vm = view.vm
-    if vm is not None and vm.migrating_by_hyperv:
-        return Verdict(due=view.now + view.rules.tick)
-    if view.fleet.job(attempt.job) is None:
-        after = view.fleet.over_since(attempt.job, attempt.vm_id)
-        stale = [
-            look for host in both for look in freshness.to_trust_status(view.fleet, host, after)
-        ]
-        if stale:
-            return Verdict(looks=tuple(stale))
-        if vm is not None and vm.migrating:
-            return _hold_endless(view, both)
-        place = arrival.find(attempt, vm, view.fleet).place
-        at_rest = place in (Whereabouts.SOURCE, Whereabouts.BOTH)
-        if attempt.kind is AttemptKind.COLD and at_rest:
-            return _hold_unseen_copy(view, attempt)
-    return _where_it_ended(view, attempt)
+def _judge_end(view: View, attempt: Attempt, ending: Ending) -> Verdict:
+    """Judge an attempt whose job has ended or was lost, by what both hosts said after that."""
+    looks = freshness.to_judge_end(view.fleet, attempt, ending.after, view.now, view.run.options)
+    place = arrival.judge(attempt, ending)
+    if place is None or any(look.kind is PartKind.VMS for look in looks):
+        awaits = not arrival.is_shown_moving(attempt, view.fleet)
+        return Verdict(looks=looks, due=view.now + view.rules.tick, awaits=awaits)
+    if place is not Whereabouts.NEITHER and not arrival.is_proof(attempt, ending, place):
+        return _hold_in_doubt(view, attempt, ending, place)
+    if place is Whereabouts.BOTH:
+        return rungs.hold_two_places(view)
+    host = attempt.source if place is Whereabouts.SOURCE else attempt.destination
+    if place is Whereabouts.NEITHER:
+        seen = view.vm.seen_on if view.vm is not None else ()
+        if len(seen) != 1 or any(same_host(seen[0], h) for h in (attempt.source, host)):
+            unasked = view.unasked()
+            return Verdict(looks=unasked) if unasked else rungs.hold_missing(view)
+        place, host = Whereabouts.ELSEWHERE, seen[0]
+    ends = arrival.result_of(attempt, place, ending.job, view.move.vm)
+    return Verdict(Arrive(view.move, host or attempt.source, ends))
 
 
 def _stop(view: View, attempt: Attempt) -> Verdict:
@@ -71,20 +73,6 @@ def _stop(view: View, attempt: Attempt) -> Verdict:
     return Verdict(StopJob(view.move, jobs[0].id, attempt.source, view.valid_until))
 
 
-def _hold_endless(view: View, both: tuple[str, ...]) -> Verdict:
-    """Hold a VM that VMM still shows as UnderMigration, without a job and with Hyper-V at rest."""
-    ending = ended(
-        view.move,
-        Outcome.UNKNOWN,
-        "VMM has shown {vm} as migrating for too long, although no job of the VM is running.",
-        "Repair or refresh {vm} in VMM; its id is {id}. {settle}",
-    )
-    verdict = hold_or(view, Wait.FOREIGN, "VMM still shows UnderMigration, without a job", ending)
-    look = Look(PartKind.VM, view.move.vm_id, host=both[0])
-    may = freshness.may_reread(view.fleet, look, view.now, view.run.options)
-    return Verdict(verdict.step, looks=(look,) if may else (), due=verdict.due)
-
-
 def _hold_untold(view: View, job: str) -> Verdict:
     """Hold a VM of whose job VMM tells nothing: VMM was not asked for it since, or refused to read
     it. That does not end a move."""
@@ -102,43 +90,29 @@ def _hold_untold(view: View, job: str) -> Verdict:
     return hold_or(view, Wait.FOREIGN, text, ending)
 
 
-def _hold_unseen_copy(view: View, attempt: Attempt) -> Verdict:
-    """Hold a powered-down VM whose job is lost and that Hyper-V shows on its source. VMM copies it
-    without a sign in Hyper-V, so the copy may go on: neither a retry nor an end is safe."""
-    ending = ended(
+def _hold_in_doubt(view: View, attempt: Attempt, ending: Ending, place: Whereabouts) -> Verdict:
+    """Hold a powered-down VM whose job is lost and that Hyper-V shows on its source, or on both
+    hosts. VMM copies it without a sign in Hyper-V, so the copy may go on: neither a retry nor an
+    end is safe. VMM re-reads the VM once, then a person looks, whatever VMM's status says."""
+    job = ending.job
+    is_on_both = place is Whereabouts.BOTH
+    hosts = [attempt.source, attempt.destination if is_on_both else None]
+    said = say(" VMM said of it: {}", Quote(job.error)) if job is not None and job.error else ""
+    end = ended(
         view.move,
         Outcome.UNKNOWN,
-        "The job that moves {vm} was lost. The VM is at rest on {source}, but its copy may go on.",
-        "Check in VMM that no job moves {vm}; its id is {id}. {settle}",
+        "The job that moves {vm} was lost. Hyper-V shows it at rest on {where}, but its copy "
+        "may go on.{said}",
+        "Check in VMM and on both hosts that nothing copies {vm} any more, and start it nowhere "
+        "until then. Its id is {id}. {settle}",
+        where=join(" and ", map(HostName, filter(None, hosts))),
+        said=said,
     )
-    text = "its job was lost, and nothing shows whether its copy goes on"
-    return hold_or(view, Wait.FOREIGN, text, ending)
-
-
-def _look_for_arrival(view: View, attempt: Attempt, both: tuple[str, ...]) -> Verdict:
-    """Wait for a job to appear. Until the last look-up, only an arrival proves anything."""
-    ends = freshness.lookups_end(attempt, view.run.options)
-    deadline = view.now + ends - view.fleet.server_time
-    due = max(deadline + 0.001, view.now + view.rules.tick)
-    found = arrival.find(attempt, view.vm, view.fleet)
-    is_told = attempt.job is None or attempt.job in view.fleet.over
-    if found.place is not Whereabouts.DESTINATION or not is_told:
-        return Verdict(due=due)
-    looks = freshness.to_judge_end(view.fleet, both, attempt, view.run.options)
-    if looks:
-        return Verdict(looks=looks, due=due)
-    return _where_it_ended(view, attempt)
-
-
-def _where_it_ended(view: View, attempt: Attempt) -> Verdict:
-    """Judge the end of an attempt by the VM's location and the job's result."""
-    found = arrival.find(attempt, view.vm, view.fleet)
-    if found.place is Whereabouts.HOST_SILENT:
-        return rungs.hold_silent(view, (found.silent or "?",))
-    if found.place is Whereabouts.BOTH:
-        return rungs.hold_two_places(view)
-    if found.host is None:
-        unasked = view.unasked()
-        return Verdict(looks=unasked) if unasked else rungs.hold_missing(view)
-    ended = arrival.result_of(attempt, found.place, view.fleet.job(attempt.job), view.move.vm)
-    return Verdict(Arrive(view.move, found.host, ended))
+    text = say(
+        "its job was lost, and nothing shows whether its copy goes on{}", said and "." + said
+    )
+    verdict = hold_or(view, Wait.DOUBT, text, end)
+    look = Look(PartKind.VM, view.move.vm_id, host=attempt.source)
+    is_asked = view.fleet.age(*look.key).asked > ending.after
+    may = not is_asked and freshness.may_reread(view.fleet, look, view.now, view.run.options)
+    return Verdict(verdict.step, looks=(look,) if may else (), due=verdict.due)

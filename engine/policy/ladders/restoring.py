@@ -86,10 +86,23 @@ def _check_network(view: View, host: str) -> Verdict:
     verdict = _put_ports_back(view, host, baseline.network, ports.network)
     if verdict is not None:
         return replace(verdict, looks=looks)
+    if view.is_destination(host) and arrival.has_stopped(record, view.vm):
+        return Verdict(_not_running(view, host))
     models = record.models
     if looks or models is None or not _is_read(view, models, host, _last_change(record, "models")):
         return Verdict(looks=looks) if looks else _read(view, host, ReadModels(host, (move,)))
     return _put_models_back(view, host, baseline.network)
+
+
+def _not_running(view: View, host: str) -> Finish:
+    """End the move of a VM that ran before and does not run any more, without waiting for VMM: its
+    customer has an outage. Hyper-V's half of its network is as saved."""
+    state = view.vm.hyperv_state if view.vm is not None else None
+    form = "{vm} ran before its move. It arrived on {host}, but is {state}."
+    hint = "Start {vm} on {host}, find out why it stopped, then: {retry}."
+    outcome = Outcome.NOT_RUNNING
+    end = _spoiled(view.move, host, form, hint, outcome=outcome, state=str(state or "off"))
+    return replace(end, repaired=put_back(view.record, ()))
 
 
 def _read(view: View, host: str, step: ReadPorts | ReadModels) -> Verdict:
@@ -159,13 +172,20 @@ def _unchecked(view: View, host: str) -> Finish:
     return _spoiled(view.move, host, form, hint, why=view.move.wait_text)
 
 
-def _spoiled(move: Move, host: str, form: str, hint: str, **named: object) -> Finish:
-    """End of a move whose network a person has to repair; the forms may name the ``host``. The host
-    takes no further VM until ``go-on``, because the next one may be damaged as well."""
+def _spoiled(
+    move: Move,
+    host: str,
+    form: str,
+    hint: str,
+    outcome: Outcome = Outcome.NETWORK,
+    **named: object,
+) -> Finish:
+    """End of a move whose network or VM a person has to repair; the forms may name the ``host``.
+    The host takes no further VM until ``go-on``: the next one may be damaged as well."""
     named |= {"host": HostName(host), "go_on": Command(f"go-on R{move.run} {short(host)}")}
     after_go_on = tell(move, hint, **named)
     no_further = "{first} No further VM goes to {host} until somebody types: {go_on}"
-    end = ended(move, Outcome.NETWORK, form, no_further, first=after_go_on, **named)
+    end = ended(move, outcome, form, no_further, first=after_go_on, **named)
     return replace(end, after_go_on=after_go_on)
 
 

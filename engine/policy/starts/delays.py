@@ -34,7 +34,7 @@ def _doubtful_counts(view: View, hosts: Sequence[str], ledger: Slots) -> Iterato
     """Pulses of full hosts whose word on the migrations of others is old."""
     for host in hosts:
         at = view.fleet.age(PartKind.PULSE, host).asked_at
-        is_unnamed = ledger.unnamed.get(host.casefold(), 0) > 0
+        is_unnamed = ledger.unnamed(host) > 0
         most = 2 * view.rules.tick if is_unnamed else BREATH
         if at is not None and not 0 <= view.now - at <= most:
             yield Look(PartKind.PULSE, host)

@@ -7,14 +7,26 @@ code.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from engine.language.sentence import Command, HostName, Quote, VmName, join, say, without_stop
-from engine.model import MIGRATIONS, Host, Outcome, Wait, same_host, short
+from engine.model import (
+    MIGRATIONS,
+    Fleet,
+    Host,
+    MoveRecord,
+    MoveState,
+    Outcome,
+    Wait,
+    same_host,
+    short,
+)
 from engine.policy import freshness, rungs
+from engine.policy.judging import arrival
 from engine.policy.judging.causes import Cause, cause_of
 from engine.policy.starts import preflight
-from engine.policy.steps import Finish
+from engine.policy.steps import Finish, Step
 from engine.policy.verdict import Verdict, View, ended, hold, hold_or, quote
 
 
@@ -157,3 +169,15 @@ def stuck(view: View, why: str) -> Finish:
     """Fail a move that waited for too long."""
     form, hint = "{vm} waited for too long: {why}.", "Check the VM in VMM, then: {retry}"
     return ended(view.move, Outcome.STUCK, form, hint, why=without_stop(why))
+
+
+def damaged_now(records: Iterable[MoveRecord], fleet: Fleet, steps: Iterable[Step]) -> set[str]:
+    """Hosts, case folded, on which these steps find a damaged VM, or on which a VM that ran before
+    its move was just seen not to run."""
+    found = {s.move.host for s in steps if isinstance(s, Finish) and s.state is MoveState.DAMAGED}
+    for entry in records:
+        vm = fleet.vm(entry.move.vm_id)
+        in_work = entry.move.state in (MoveState.MOVING, MoveState.RESTORING)
+        if vm is not None and in_work and arrival.has_stopped(entry, vm):
+            found.update(vm.seen_on)
+    return {host.casefold() for host in found if host}

@@ -1,33 +1,52 @@
 """Migration slots: the number of further moves that each host can take right now.
 
 A host's limit counts migrations in and out. A shared-nothing move takes one live slot and one
-storage slot on both of its hosts, no matter who started it. A VM counts once per host, by any sign:
-VMM's status, a running VMM job, Hyper-V's status or migration job, or our own open attempt. A job
-whose target VMM does not show yet counts on every host, unless our own attempt names its hosts.
-Hyper-V's own counter may show more, which nobody can name: what it counts beyond those of ours that
-its running migration jobs name.
+storage slot on both of its hosts, no matter who started it. Used slots of a host are
+
+* our own open attempts, from their rows until the host frees them by its own word, and
+* the migrations of others: the larger of those that running jobs, VMM's or a host's own, place on
+  it by name, and of what Hyper-V's own counter shows beyond those of ours that running migration
+  jobs name. Only attempts that were open when the reading was asked are subtracted.
+
+Where the counters cannot be read, the status words of the VMs on the host serve instead. No sign
+counts on a host on which it does not place the VM. ``tests/model`` explores these rules.
+
+At every start, ours that move or can still begin, the others that began before that reading was
+asked and that VMM or this host can show, and the new one are within the limit. What others begin
+after the question cannot be known, nor an incoming migration by Hyper-V's own tools to a host whose
+counter and jobs both leave out incoming ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from engine.model import Attempt, Fleet, PartKind, same_host
+from engine.model import Attempt, Fleet, Host, PartKind, Vm, same_host
+from engine.policy.judging import arrival
+
+Names = dict[str, dict[str, str]]
+"""By host (case folded) and VM id: the name of the VM."""
 
 
 @dataclass
 class Slots:
-    """Ledger of one plan: the VMs that hold slots, by host (case folded) and VM id. ``unnamed``:
-    by host, further migrations that only Hyper-V's counter shows."""
+    """Ledger of one plan. ``ours``: VMs that hold slots by attempts of ours and by starts of this
+    plan; ``others``: those that somebody else moves; ``beyond``: by host, further migrations of
+    others and of ours without a name that only Hyper-V's counter shows."""
 
     fleet: Fleet
-    held: dict[str, dict[str, str]] = field(default_factory=dict)
-    unnamed: dict[str, int] = field(default_factory=dict)
+    ours: Names = field(default_factory=dict)
+    others: Names = field(default_factory=dict)
+    beyond: dict[str, int] = field(default_factory=dict)
 
     def holders(self, host: str) -> tuple[str, ...]:
         """Names of the VMs that hold a slot of this host, sorted."""
-        return tuple(sorted(self.held.get(host.casefold(), {}).values()))
+        return tuple(sorted([*self._ours(host).values(), *self._others(host).values()]))
+
+    def unnamed(self, host: str) -> int:
+        """Migrations of others that only Hyper-V's counter shows."""
+        return max(0, self.beyond.get(host.casefold(), 0) - len(self._others(host)))
 
     def free(self, name: str) -> int:
         """Free slots on this host; a host that the fleet does not show has none."""
@@ -38,20 +57,21 @@ class Slots:
 
     def used(self, name: str) -> int:
         """Slots of this host in use."""
-        key = name.casefold()
-        return len(self.held.get(key, {})) + self.unnamed.get(key, 0)
+        return len(self._ours(name)) + len(self._others(name)) + self.unnamed(name)
 
-    def hold(self, host: str | None, vm_id: str, name: str) -> None:
-        """Count this VM on that host, even past the limit. Idempotent."""
-        if host:
-            self.held.setdefault(host.casefold(), {})[vm_id] = name
+    def _ours(self, host: str) -> dict[str, str]:
+        return self.ours.get(host.casefold(), {})
+
+    def _others(self, host: str) -> dict[str, str]:
+        ours = self._ours(host)
+        return {k: v for k, v in self.others.get(host.casefold(), {}).items() if k not in ours}
 
     def take(self, vm_id: str, name: str, source: str, destination: str) -> bool:
         """Take one slot on each host. Return False and take none if either host is full."""
         if self.free(source) < 1 or self.free(destination) < 1:
             return False
-        self.hold(source, vm_id, name)
-        self.hold(destination, vm_id, name)
+        _note(self.ours, source, vm_id, name)
+        _note(self.ours, destination, vm_id, name)
         return True
 
     def says(self, name: str) -> str:
@@ -59,9 +79,8 @@ class Slots:
         host = self.fleet.host(name)
         if host is None:
             return f"{name} is not in the fleet"
-        holders = self.holders(name)
-        more = self.unnamed.get(name.casefold(), 0)
-        named = [*holders, *([f"{more} more that Hyper-V counts"] if more else [])]
+        more = self.unnamed(name)
+        named = [*self.holders(name), *([f"{more} more that Hyper-V counts"] if more else [])]
         names = f": {', '.join(named)}" if named else ""
         return f"{self.used(name)} of {host.slots} on {name.split('.', 1)[0]}{names}"
 
@@ -69,63 +88,63 @@ class Slots:
 def ledger(fleet: Fleet, open_attempts: Iterable[Attempt]) -> Slots:
     """Build the ledger of the slots in use, from the fleet and our open attempts."""
     slots = Slots(fleet)
-    names = {vm.id: vm.name for vm in fleet.vms}
-    for vm in fleet.vms:
-        if vm.migrating:
-            for host in vm.seen_on or (vm.vmm_host,):
-                slots.hold(host, vm.id, vm.name)
-    known_target: set[str] = set()
     attempts = list(open_attempts)
     for attempt in attempts:
-        name = names.get(attempt.vm_id, attempt.vm_id)
-        slots.hold(attempt.source, attempt.vm_id, name)
-        slots.hold(attempt.destination, attempt.vm_id, name)
-        known_target.add(attempt.vm_id)
-    for job in fleet.jobs:
-        if job.state != "running":
-            continue
-        name = names.get(job.vm_id, job.vm_id)
-        slots.hold(job.source, job.vm_id, name)
-        if job.target is not None:
-            slots.hold(job.target, job.vm_id, name)
-        elif job.vm_id not in known_target:
-            _hold_everywhere(slots, job.vm_id, name)
-    _hold_moving_without_job(slots, fleet, known_target)
+        for host in filter(None, (attempt.source, attempt.destination)):
+            if not arrival.frees(attempt, host, fleet):
+                _note(slots.ours, host, attempt.vm_id, _name(fleet, attempt.vm_id))
+    _note_jobs(slots, fleet)
     for one in fleet.hosts:
-        for vm_id, destination in one.moving:
-            slots.hold(one.name, vm_id, names.get(vm_id, vm_id))
-            slots.hold(destination, vm_id, names.get(vm_id, vm_id))
-    _count_unnamed(slots, fleet, attempts)
+        if one.counted is None:
+            _note_words(slots, fleet, one)
+        else:
+            ours = [a for a in attempts if a.vm_id in slots.ours.get(one.name.casefold(), {})]
+            named = sum(_is_counted(fleet, one, attempt) for attempt in ours)
+            slots.beyond[one.name.casefold()] = max(0, one.counted - named)
     return slots
 
 
-def _count_unnamed(slots: Slots, fleet: Fleet, attempts: Sequence[Attempt]) -> None:
-    """Add what each host's counter shows beyond the migrations that can be named."""
-    for host in fleet.hosts:
-        if host.counted is None:
-            continue
-        asked = fleet.age(PartKind.PULSE, host.name).asked_at or 0.0
-        named = {vm_id for vm_id, _ in host.moving} | {
-            vm_id for h in fleet.hosts for vm_id, to in h.moving if same_host(to, host.name)
-        }
-        ours = {
-            a.vm_id
-            for a in attempts
-            if same_host(a.source, host.name) or same_host(a.destination, host.name)
-        }
-        counted = {a.vm_id for a in attempts if a.begun <= asked} & ours & named
-        others = len(slots.held.get(host.name.casefold(), {}).keys() - ours)
-        slots.unnamed[host.name.casefold()] = max(0, host.counted - len(counted) - others)
+def _note(names: Names, host: str | None, vm_id: str, name: str) -> None:
+    """Count this VM on that host, even past the limit. Idempotent."""
+    if host:
+        names.setdefault(host.casefold(), {})[vm_id] = name
 
 
-def _hold_moving_without_job(slots: Slots, fleet: Fleet, known: set[str]) -> None:
-    """Hold a slot on every host for a VM that migrates without a visible job or open attempt."""
-    with_job = {job.vm_id for job in fleet.jobs if job.state == "running"}
+def _name(fleet: Fleet, vm_id: str) -> str:
+    vm = fleet.vm(vm_id)
+    return vm.name if vm is not None else vm_id
+
+
+def _note_jobs(slots: Slots, fleet: Fleet) -> None:
+    """Count what running jobs move, on the hosts that they name."""
+    running = [job for job in fleet.jobs if job.state == "running" and job.vm_id]
+    ways = [(job.vm_id, job.source, job.target) for job in running]
+    ways += [(vm_id, one.name, to) for one in fleet.hosts for vm_id, to in one.moving]
+    for vm_id, source, target in ways:
+        for host in (source, target):
+            _note(slots.others, host, vm_id, _name(fleet, vm_id))
+
+
+def _note_words(slots: Slots, fleet: Fleet, host: Host) -> None:
+    """Count the VMs that status words show in flight on a host whose counters cannot be read."""
     for vm in fleet.vms:
-        if vm.migrating and vm.id not in with_job and vm.id not in known:
-            _hold_everywhere(slots, vm.id, vm.name)
+        if vm.migrating and _is_on(vm, host):
+            _note(slots.others, host.name, vm.id, vm.name)
 
 
-def _hold_everywhere(slots: Slots, vm_id: str, name: str) -> None:
-    for host in slots.fleet.hosts:
-        slots.hold(host.name, vm_id, name)
+def _is_on(vm: Vm, host: Host) -> bool:
+    return any(same_host(name, host.name) for name in vm.seen_on or (vm.vmm_host,))
+
+
+def _is_counted(fleet: Fleet, host: Host, attempt: Attempt) -> bool:
+    """Tell whether a reading of this host's counter, or of the other host's jobs, that was asked
+    while the attempt was open names the VM: then the counter shows it, too."""
+    if attempt.opened >= fleet.age(PartKind.PULSE, host.name).asked:
+        return False
+    ends = (fleet.host(h) for h in (attempt.source, attempt.destination))
+    return any(
+        attempt.opened < fleet.age(PartKind.PULSE, end.name).asked
+        and any(vm_id == attempt.vm_id for vm_id, _ in end.moving)
+        for end in ends
+        if end is not None
+    )

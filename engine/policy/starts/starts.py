@@ -67,11 +67,7 @@ def assign_slots(
         capacity=capacity.capacity_of(fleet, living, landed),
         landed=_last_landings(living),
         failed=_failed_ways(living, builder),
-        damaged={
-            (s.move.host or "").casefold()
-            for s in builder.steps
-            if isinstance(s, Finish) and s.state is MoveState.DAMAGED
-        },
+        damaged=destinations.damaged_now(records, fleet, builder.steps),
     ).serve(ready, mb_per_s)
 
 

@@ -116,14 +116,14 @@ def test_a_re_read_of_a_vm_is_forgotten_after_a_day(taker):
     assert [part.kind for part in queries.parts(taker.store, "vmm01")] == [PartKind.SITE]
 
 
-def test_a_vm_whose_start_named_no_job_is_idle_from_the_first_list_that_shows_no_job_of_it(taker):
-    look = Look(PartKind.JOBS, vms=("id-0", "id-1"))
+def test_a_late_attempt_is_idle_from_the_first_list_that_shows_no_job_of_its_vm(taker):
+    look = Look(PartKind.JOBS, overdue=((7, "id-0"), (8, "id-1")))
     idle = []
     for answer in (jobs(1, 50), jobs(1, 60), jobs(0, 0)):
         taker.take(look, answer)
         idle.append(dict(taker.parts.fleet().idle))
 
-    first = idle[0]["id-1"]
-    assert idle[:2] == [{"id-1": first}] * 2
-    assert idle[2]["id-1"] == first
-    assert "id-0" in idle[2]
+    first = idle[0][8]
+    assert idle[:2] == [{8: first}] * 2
+    assert idle[2][8] == first
+    assert 7 in idle[2]

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from engine.model import Age, Fleet, Look, Options, PartKind, Result
+from engine.model import Age, Fleet, LastWord, Look, Options, PartKind, Result, Says
 from engine.policy import freshness
 from engine.policy.steps import Hold, Start
 from tests.fleets import age
@@ -59,7 +59,7 @@ def test_two_pulses_that_are_a_tick_old_are_asked_again_together(scene):
 
 @pytest.mark.parametrize("host", [HV01, HV02])
 def test_no_vm_starts_on_a_pulse_that_did_not_ask_for_it(host, scene):
-    old = {(host, "id-web01"): (1, scene.now - 60)}
+    old = {(host, "id-web01"): LastWord(1, scene.now - 60, Says.AT_REST)}
 
     def without(fleet: Fleet) -> Fleet:
         shown = {(PartKind.SHOWN, host): age(1, fleet.at - 60)}

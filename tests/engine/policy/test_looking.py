@@ -67,7 +67,7 @@ def test_the_jobs_of_open_attempts_are_asked_for_by_id(flying):
     five_ago = flying.now - 5
     flying.with_ages(parts((PartKind.JOBS, ""), asked_at=five_ago, answered_at=five_ago))
 
-    assert due(flying)[0] == Look(PartKind.JOBS, ids=("job-web01",))
+    assert due(flying)[0] == Look(PartKind.JOBS, ids=("job-web01",), overdue=((1, "id-web01"),))
 
 
 def test_a_host_with_a_move_in_the_middle_is_pulsed_every_thirty_seconds(flying):
@@ -172,10 +172,10 @@ def test_a_part_that_was_never_asked_is_due_at_once(scene):
     assert due(scene) == [Look(PartKind.SITE)]
 
 
-@pytest.mark.parametrize(("seconds", "watched"), [(89, ()), (91, ("id-web01",))])
+@pytest.mark.parametrize(("seconds", "watched"), [(89, ()), (91, ((1, "id-web01"),))])
 def test_a_vm_whose_start_named_no_job_is_watched_after_the_look_ups(scene, seconds, watched):
     scene.move(state="moving", destination="hv02")
     scene.attempt(not_after=scene.now - seconds + 60)
-    look = look_at_jobs([scene.record()], scene.facts, scene.fleet())
+    look = look_at_jobs([scene.record()], scene.facts, scene.fleet(), scene.now, scene.rules)
 
-    assert look == Look(PartKind.JOBS, vms=watched)
+    assert look == Look(PartKind.JOBS, overdue=watched)

@@ -23,6 +23,7 @@ from engine.model import (
     Wait,
 )
 from engine.policy.approvals import approval
+from engine.policy.judging import arrival
 from engine.policy.plan import plan
 from engine.policy.starts import estimate, ordering, slots
 from engine.policy.steps import (
@@ -38,7 +39,7 @@ from engine.policy.steps import (
     SetRunState,
     Start,
 )
-from tests.fleets import REREADS, age
+from tests.fleets import HOSTS, REREADS, age
 
 HV01, HV02, HV03 = (f"{name}.corp.example" for name in ("hv01", "hv02", "hv03"))
 HOUR = 3600.0
@@ -67,15 +68,14 @@ def flying(scene, name: str = "web01", **changes: object):
 # --- slots ---------------------------------------------------------------------------------
 
 SIGNS = {
-    "VMM's status": lambda s: s.vm(vmm_status="UnderMigration"),
-    "Hyper-V's status": lambda s: s.vm(hyperv_status=("MigratingVirtualMachine",)),
     "a job with its target": lambda s: s.job(),
+    "a migration job of Hyper-V": lambda s: s.host("hv01", moving=(("id-web01", HV02),)),
     "our own open attempt": lambda s: flying(s),
 }
 
 
 @pytest.mark.parametrize("sign", sorted(SIGNS))
-def test_each_sign_alone_takes_a_slot_on_both_hosts(sign, scene):
+def test_each_sign_that_names_both_hosts_takes_a_slot_on_both(sign, scene):
     book = ledger(SIGNS[sign](scene))
 
     assert book.holders(HV01) == ("web01",)
@@ -86,6 +86,8 @@ def test_each_sign_alone_takes_a_slot_on_both_hosts(sign, scene):
 def test_all_signs_of_one_migration_count_as_one_slot(scene):
     for change in SIGNS.values():
         change(scene)
+    in_flight = {"vmm_status": "UnderMigration", "hyperv_status": ("MigratingVirtualMachine",)}
+    scene.vm(**in_flight).host("hv01", counted=1).host("hv02", counted=1)
     book = ledger(scene)
 
     assert (book.free(HV01), book.free(HV02)) == (1, 1)
@@ -99,28 +101,93 @@ def test_host_names_of_jobs_are_not_case_sensitive(case, scene):
     assert ledger(scene).free(HV01) == 1
 
 
+STUCK = {"vmm_status": "UnderMigration"}
+WORD = {"hyperv_status": ("MigratingVirtualMachine",)}
+
+
 @pytest.mark.parametrize(
-    ("sign", "everywhere"),
+    ("sign", "free"),
     [
-        pytest.param(lambda s: s.job(target=None), True, id="a job without a target"),
+        pytest.param(lambda s: s.job(target=None), [1, 2, 2], id="a job without a target"),
         pytest.param(
-            lambda s: s.vm(vmm_status="UnderMigration"), True, id="a status without a job"
+            lambda s: s.job(source=None, target=None), [2, 2, 2], id="a job without hosts"
         ),
-        pytest.param(lambda s: s.job(), False, id="a job with a target"),
+        pytest.param(lambda s: s.vm(**STUCK), [1, 2, 2], id="a status without a job"),
+        pytest.param(lambda s: s.vm(**WORD), [1, 2, 2], id="Hyper-V's word without a job"),
+        pytest.param(lambda s: flying(s).job(target=None), [1, 1, 2], id="our own start"),
         pytest.param(
-            lambda s: flying(s).job(target=None), False, id="our own start, which we know better"
-        ),
-        pytest.param(
-            lambda s: flying(s).vm(vmm_status="UnderMigration"), False, id="our own, by status"
+            lambda s: s.vm(**STUCK).host("hv01", counted=0), [2, 2, 2], id="the counter denies it"
         ),
     ],
 )
-def test_only_a_foreign_migration_without_a_known_target_counts_at_every_host(
-    sign, everywhere, scene
-):
-    sign(scene)
+def test_no_sign_takes_a_slot_on_a_host_that_it_does_not_name(sign, free, scene):
+    """Two VMs anywhere that are stuck in UnderMigration would stop every start of the fleet."""
+    book = ledger(sign(scene))
 
-    assert (ledger(scene).free(HV03) == 1) is everywhere
+    assert [book.free(host) for host in (HV01, HV02, HV03)] == free
+
+
+COUNTED = [
+    ("nothing moves", 0, {}, 2),
+    ("one that nobody can name", 1, {}, 1),
+    ("ours, which its own jobs name", 1, {"ours": 1, "here": 1}, 1),
+    ("ours, which only the other host names", 1, {"ours": 1, "there": 1}, 1),
+    ("ours, and one that nobody can name", 2, {"ours": 1, "here": 1}, 0),
+    ("ours, which no job names yet, and the counter shows one", 1, {"ours": 1}, 0),
+    ("ours, which began after the reading was asked", 1, {"ours": 1, "here": 1, "late": 1}, 0),
+    ("ours, which the counter does not show yet", 0, {"ours": 1}, 1),
+    ("others, by name and by number", 1, {"named": 1}, 1),
+    ("others, more by number than by name", 2, {"named": 1}, 0),
+    ("others, more by name than by number", 0, {"named": 1}, 1),
+]
+
+
+@pytest.mark.parametrize(
+    ("counted", "what", "free"), [row[1:] for row in COUNTED], ids=[row[0] for row in COUNTED]
+)
+def test_a_host_counts_what_is_ours_and_the_larger_view_of_the_others(counted, what, free, scene):
+    if what.get("ours"):
+        flying(scene, opened=HOSTS + 1 if what.get("late") else 5)
+    if what.get("there"):
+        scene.host("hv01", moving=(("id-web01", HV02),))
+    named = [("id-web01", HV02)] * what.get("here", 0) + [("id-x", HV02)] * what.get("named", 0)
+    scene.host("hv02", counted=counted, moving=tuple(named))
+
+    assert ledger(scene).free(HV02) == free
+
+
+FREED = [
+    ("seen, live", True, AttemptKind.LIVE, "hv02", (True, True)),
+    ("seen, powered down", True, AttemptKind.COLD, "hv01", (True, True)),
+    ("lost, live, on its source", False, AttemptKind.LIVE, "hv01", (True, False)),
+    ("lost, live, arrived", False, AttemptKind.LIVE, "hv02", (True, True)),
+    ("lost, powered down, on its source", False, AttemptKind.COLD, "hv01", (False, False)),
+    ("lost, powered down, arrived", False, AttemptKind.COLD, "hv02", (True, False)),
+]
+
+
+@pytest.mark.parametrize(
+    ("seen", "kind", "at", "freed"), [row[1:] for row in FREED], ids=[row[0] for row in FREED]
+)
+def test_a_host_frees_the_slot_of_a_move_by_its_own_word(seen, kind, at, freed, scene):
+    """A destination that shows nothing frees nothing: a planned VM and a copy cannot be seen."""
+    flying(scene, job="job-web01", not_after=scene.now - 100).vm(at=at)
+    attempt = replace(scene.moves[1, "web01"].attempts[0], kind=kind)
+    scene.moves[1, "web01"] = replace(scene.moves[1, "web01"], attempts=(attempt,))
+    if seen:
+        scene.job(state="completed")
+    [heard] = scene.view().record.attempts
+
+    found = tuple(arrival.frees(heard, host, scene.fleet()) for host in (HV01, HV02))
+    assert found == freed
+
+
+def test_a_dead_destination_does_not_keep_the_source_slot_of_a_live_move(scene):
+    """hv02 is silent: web01 may be in flight to it, but hv01 has said that it is at rest there."""
+    scene.run(destinations=("hv02", "hv03")).host("hv01", live_limit=1).silent("hv02")
+    flying(scene, job="job-web01", not_after=scene.now - 100).add("web02")
+
+    assert started(scene) == ["web02"]
 
 
 @pytest.mark.parametrize("state", ["completed", "failed", "canceled"])
@@ -212,10 +279,12 @@ def test_a_plan_uses_the_limits_of_its_observation(scene):
     assert started(scene.host("hv02", live_limit=0)) == []
 
 
-def test_a_move_with_unknown_location_keeps_its_slot(scene):
-    """hv02 was silent for an hour: web01 needs a person, but may still be in flight."""
-    scene.run(destinations=("hv02", "hv03")).host("hv01", live_limit=1).silent("hv02")
-    flying(scene, job="job-web01").waiting(Wait.HOST_DOWN, HOUR).add("web02")
+def test_a_powered_down_move_with_unknown_location_keeps_its_slots(scene):
+    """hv02 was silent for an hour: web01 needs a person, and its copy may go on."""
+    scene.run(destinations=("hv02", "hv03")).host("hv01", live_limit=1).silent("hv02").down()
+    scene.move(state=MoveState.MOVING, destination="hv02", kind=AttemptKind.COLD)
+    scene.attempt(kind=AttemptKind.COLD, job="job-web01").waiting(Wait.HOST_DOWN, HOUR)
+    scene.add("web02")
 
     assert [f.outcome for f in scene.steps(Finish)] == [Outcome.UNKNOWN]
     assert started(scene) == []

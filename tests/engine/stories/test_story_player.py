@@ -783,7 +783,8 @@ def test_the_world_and_the_people_continue_while_the_engine_is_dead(story: Telle
     changed = told(document, "run.changed")[0]
     assert killed["detail"]["died"] < changed["t"] < killed["t"]
     (arrived,) = [e for e in told(document, "move.restoring") if e["vm"] == "web01"]
-    assert arrived["t"] == killed["t"]  # it had arrived long before the observation
+    # It had arrived long before. Its start has no job: both hosts are heard twice, 30 s apart.
+    assert 30 <= arrived["t"] - killed["t"] <= 40
 
 
 def test_an_engine_may_die_while_it_takes_over_from_a_dead_one(story: Teller):
