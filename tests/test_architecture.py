@@ -382,6 +382,7 @@ ONE_IMPORTER = {
     "engine.policy.ladders.pending": "a ladder",
     "engine.policy.ladders.restoring": "a ladder",
     "engine.policy.plan": "the one question that the engine asks",
+    "engine.policy.runs.emptiness": "the proof that a host is empty",
     "engine.policy.runs.gap": "rules of their own, tested alone",
     "engine.policy.starts.breakers": "rules of their own, tested alone",
     "engine.policy.starts.capacity": "rules of their own, tested alone",

@@ -337,7 +337,7 @@ EXAMPLES = {
     "slow": 'host = "hv01"\ntimes = 2.5\nfor = "1m"',
     "hang": 'host = "hv01"\ncall = "known"\nfor = "1m"',
     "hang_reread": 'host = "hv01"',
-    "restart": 'for = "1m"',
+    "restart": 'for = "1m"\njobs = "gone"',
     "fault": 'call = "refresh"\nhow = "delayed"\nhost = "hv01"\nvm = "web01"\ntimes = 2\n'
     'code = 2606\ndelay = "1m"',
     "kill": 'point = "after"\ncall = "observe"\nfor = "1m"',

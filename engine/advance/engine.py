@@ -30,7 +30,7 @@ from engine.model import Fleet, Look, MoveState, PartKind, RunRecord, Wait
 from engine.policy.facts import Facts
 from engine.policy.looking import is_looked_at, looks_due, next_look
 from engine.policy.plan import LIVING, plan
-from engine.policy.steps import Arrive, Call, Hold, Plan, Step
+from engine.policy.steps import Arrive, Call, Hold, Plan, SeeCalm, Step
 from engine.settings import Settings
 from engine.store import queries
 from engine.store.leases import Advancing, Fence
@@ -58,11 +58,11 @@ class Advanced:
 @dataclass(frozen=True)
 class _Step:
     """One plan. ``ended``: subjects of the calls and looks of the plan that ended at once.
-    ``arrived``: moves ended, whose networks can be read at once."""
+    ``goes_on``: the next plan can do more at once, because a move has ended or a host is calm."""
 
     done: Advanced
     ended: Sequence[object] = ()
-    arrived: bool = False
+    goes_on: bool = False
 
 
 class Engine:
@@ -174,7 +174,7 @@ class Engine:
             acted = acted or step.done.acted
             times.update(step.ended)
             again = any(times[key] <= AT_ONCE for key in step.ended)
-            if not (again or step.arrived):  # each attempt arrives once
+            if not (again or step.goes_on):
                 return replace(step.done, acted=acted)
 
     def _step(self) -> _Step:
@@ -205,7 +205,7 @@ class Engine:
                 acted or notes or _are_acts(begun), self._earliest(now + self.rules.sweep, made.due)
             ),
             ended=[key_of(one.step) for one in ended],
-            arrived=any(isinstance(step, Arrive) for step in made.steps),
+            goes_on=any(isinstance(step, Arrive | SeeCalm) for step in made.steps),
         )
 
     def _read(self) -> tuple[Sequence[RunRecord], Sequence[RunRecord], Facts]:

@@ -18,6 +18,7 @@ from engine.policy.steps import (
     LetGo,
     Quiet,
     Return,
+    SeeCalm,
     SeeEmpty,
     SeePower,
     SetRunState,
@@ -68,6 +69,8 @@ def _write_run_note(pen: Pen, step: Step, runs: Mapping[int, RunRecord]) -> None
             pen.approvals.ask(step.run, step.vms, tuple(names[v] for v in step.vms), step.digest)
         case Expire():
             _expire(pen, step, runs)
+        case SeeCalm():
+            pen.runs.note_calm(step.run, step.calm)
         case SeeEmpty():
             pen.runs.note_empty(runs[step.run].run, step.hosts, step.first, step.proven)
         case Quiet():

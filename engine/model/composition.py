@@ -96,7 +96,15 @@ class _Composer:
             counted=max(counts, default=None),
             moving=tuple((m.vm_id, m.destination) for m in pulse.migrations) if pulse else (),
             ahead=pulse.time - (felt.answered_at or 0.0) if pulse else None,
+            replicas=self._replicas(name),
         )
+
+    def _replicas(self, host: str) -> tuple[str, ...]:
+        """Names of the VMs of which this host has a replica copy, by Hyper-V or by VMM."""
+        inventory = self._body(PartKind.KNOWN, host, VmmInventory)
+        known = [vm.name for vm in (inventory.vms if inventory else ()) if vm.replica]
+        shown = [vm.name for vm in self._on(host) if vm.replica]
+        return tuple(dict.fromkeys((*shown, *known)))
 
     def _silence(self, name: str) -> str | None:
         """Reason why this host's Hyper-V proves nothing now; ``None``: it answers. An empty reason:

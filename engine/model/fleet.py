@@ -70,7 +70,8 @@ class Host:
     ``tries`` counts the failed re-reads since the last successful one. ``ahead``: seconds by which
     the host's clock is ahead of VMFerry's, at least; ``counted``: active migrations by Hyper-V's
     own counters; ``None``: unknown. ``moving``: VM id and destination of its running migration
-    jobs, read before the counters.
+    jobs, read before the counters. ``replicas``: names of the VMs of which it has a copy that
+    Hyper-V Replica made.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Host:
     ahead: float | None = None
     counted: int | None = None
     moving: tuple[tuple[str, str | None], ...] = ()
+    replicas: tuple[str, ...] = ()
 
     @property
     def slots(self) -> int:

@@ -158,9 +158,10 @@ class Run:
     ``by`` is the requester (``slack:U01``, ``terminal:ann``), ``owner`` the person who took the
     run over, if any; ``steered`` lists the people who resumed or retried the run. ``quiet_since``:
     since then the run waits only for people. ``empty_seen``: sources first observed empty at
-    ``empty_first``; ``empty``: sources proven empty by a second observation. ``resumed`` is the
-    latest resume or retry; earlier breakers, rights and grants do not count. ``back`` is the end
-    of the latest gap. ``aborting``: migrations in flight are to be stopped. ``said`` explains the
+    ``empty_first``; ``empty_calm``: in this observation, by source, the newest call when nothing
+    was in flight to it; ``empty``: sources proven empty by a second one. ``resumed`` is the latest
+    resume or retry; earlier breakers, rights and grants do not count. ``back`` is the end of the
+    latest gap. ``aborting``: migrations in flight are to be stopped. ``said`` explains the
     state in a sentence.
     """
 
@@ -178,6 +179,7 @@ class Run:
     ended: float | None = None
     quiet_since: float | None = None
     empty_first: float | None = None
+    empty_calm: Mapping[str, int] = field(default_factory=dict)
     empty_seen: tuple[str, ...] = ()
     empty: tuple[str, ...] = ()
     owner: str | None = None

@@ -7,7 +7,7 @@ that are needed first; none: decide now.
 | a start | jobs asked, counters and word on the VM answered 2 ticks ago; room, switches: a pass |
 | VMM's status of a VM at rest | VMM's list of the host, asked after the last attempt ended |
 | VMM's half of a network | asked after a re-read of the VM, asked after its last move |
-| a host is empty | both full lists, asked after the last end, VMM's after a light re-read |
+| a host is empty | what is in flight to it, then both full lists, VMM's after a light re-read |
 
 A ``bulletproof`` run wants a light re-read of both hosts before each start and after each end.
 
@@ -162,19 +162,26 @@ def to_believe_migration(fleet: Fleet, vm: Vm, after: int, now: float, rules: Ru
     return () if is_fresh else (Look(PartKind.KNOWN, vm.vmm_host),)
 
 
-def to_prove_empty(fleet: Fleet, host: str, after: int, since: float, options: Options) -> Looks:
-    """Looks before a host is called empty: VMM's light re-read of its VMs, then both lists. All
-    asked after call ``after``, the lists at ``since`` or later (Unix seconds). A re-read that fails
-    again and again is given up: Hyper-V's own list is the first witness."""
+def to_see_flights(fleet: Fleet, host: str, after: int, since: float) -> Looks:
+    """Looks at what is in flight to a host: VMM's jobs, and its own Hyper-V. Both asked after call
+    ``after``, at ``since`` or later (Unix seconds)."""
+    looks = (Look(PartKind.JOBS), Look(PartKind.PULSE, host))
+    ages = ((look, fleet.age(*look.key)) for look in looks)
+    return tuple(k for k, a in ages if a.asked <= after or (a.asked_at or 0.0) < since)
+
+
+def to_prove_empty(fleet: Fleet, host: str, after: int, calm: int, options: Options) -> Looks:
+    """Looks before a host is called empty: VMM's light re-read of its VMs, asked after call
+    ``after``, then both lists, asked after call ``calm``, when nothing was in flight to the host. A
+    re-read that fails again and again is given up: Hyper-V's own list is the first witness."""
     vms = fleet.age(PartKind.VMS, host)
     if vms.asked <= after and (vms.tried <= after or vms.tries <= options.refreshes):
         return (Look(PartKind.VMS, host),)
     reread = vms.answered if vms.asked > after else after
-    shown, known = fleet.age(PartKind.SHOWN, host), fleet.age(PartKind.KNOWN, host)
     looks = []
-    if shown.asked <= after or (shown.asked_at or 0.0) < since:
+    if fleet.age(PartKind.SHOWN, host).asked <= calm:
         looks.append(Look(PartKind.SHOWN, host))
-    if known.asked <= reread or (known.asked_at or 0.0) < since:
+    if fleet.age(PartKind.KNOWN, host).asked <= max(calm, reread):
         looks.append(Look(PartKind.KNOWN, host))
     return tuple(looks)
 

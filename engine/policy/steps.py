@@ -169,6 +169,15 @@ class SeeEmpty:
 
 
 @dataclass(frozen=True)
+class SeeCalm:
+    """Record the newest call when nothing was in flight to sources of a run, by host: lists that
+    were asked after it may prove the host empty."""
+
+    run: int
+    calm: Mapping[str, int]
+
+
+@dataclass(frozen=True)
 class Quiet:
     """Record since when (``at``, Unix seconds) a run only waits for people; ``None``: no longer."""
 
@@ -303,7 +312,7 @@ class StopJob:
 
 
 NoteOnMove = SeePower | Hold | Unhold | Hear | Arrive | Return | Finish | LetGo | CallOut
-NoteOnRun = Adopt | Ask | Expire | SeeEmpty | Quiet | ComeBack | SetRunState
+NoteOnRun = Adopt | Ask | Expire | SeeCalm | SeeEmpty | Quiet | ComeBack | SetRunState
 NetworkRead = SaveBaselines | ReadPorts | ReadModels
 Call = NetworkRead | CheckRights | Start | PutBack | Dismiss | RefreshVm | StopJob
 Step = NoteOnMove | NoteOnRun | Call

@@ -70,7 +70,7 @@ def sentence_columns(name: str, text: str) -> dict[str, str | None]:
 
 _JSON = frozenset(
     {"sources", "destinations", "options", "empty_seen", "empty", "steered", "detail", "vms"}
-    | {"granted", "hosts", "moves", "attempts", "ids", "hearing"}
+    | {"granted", "hosts", "moves", "attempts", "ids", "hearing", "empty_calm"}
 )
 """Columns that hold JSON."""
 

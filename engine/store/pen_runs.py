@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from engine.errors import Overtaken
@@ -71,6 +72,7 @@ class RunPen(Transaction):
             "ended": None,
             "quiet_since": None,
             "empty_first": None,
+            "empty_calm": "{}",
             "empty_seen": "[]",
             "empty": "[]",
             "aborting": 0,
@@ -122,6 +124,10 @@ class RunPen(Transaction):
         """Note since when this run waits only for people; ``None``: it does not."""
         self.db.update("runs", run, {"quiet_since": at})
 
+    def note_calm(self, run: int, calm: Mapping[str, int]) -> None:
+        """Note the newest call when nothing was in flight to sources of this run, by host."""
+        self.db.update("runs", run, {"empty_calm": codec.dumps(calm)})
+
     def note_empty(
         self, run: Run, hosts: tuple[str, ...], first: float | None, proven: bool
     ) -> None:
@@ -129,11 +135,13 @@ class RunPen(Transaction):
         sources. No ``hosts`` and not ``proven``: the sources hold VMs after all."""
         if not proven:
             change = {"empty_first": first, "empty_seen": codec.dumps(hosts)}
+            change["empty_calm"] = "{}"
             forgotten = {} if hosts else {"empty": "[]"}
             self.db.update("runs", run.id, {**change, **forgotten})
             return
         known = tuple(dict.fromkeys((*run.empty, *hosts)))
         change = {"empty": codec.dumps(known), "empty_first": None, "empty_seen": "[]"}
+        change["empty_calm"] = "{}"
         self.db.update("runs", run.id, change)
         for host in hosts:
             if host in run.empty:

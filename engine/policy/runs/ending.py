@@ -1,28 +1,26 @@
-"""End of a run: expired approvals, long backups, and the proof that its sources are empty.
+"""End of a run: expired approvals, long backups, and its last words.
 
-A run ends only when every move has ended. A host is proven empty only if VMM and Hyper-V both show
-no VM, in complete answers, twice, ``empty_gap`` seconds apart. A silent host is never empty.
+A run ends only when every move has ended and no more of its sources can be proven empty.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from engine.language.sentence import Sentence, join, say
 from engine.model import (
     MOVED,
     ApprovalState,
     Fleet,
-    Look,
     Move,
     MoveState,
     Outcome,
-    PartKind,
     RunRecord,
     RunState,
     Wait,
-    same_host,
 )
-from engine.policy import freshness, waits
+from engine.policy import waits
+from engine.policy.runs import emptiness
 from engine.policy.steps import (
     Adopt,
     Arrive,
@@ -32,7 +30,6 @@ from engine.policy.steps import (
     Plan,
     Quiet,
     Return,
-    SeeEmpty,
     SetRunState,
     Step,
 )
@@ -151,83 +148,22 @@ def _finish(record: RunRecord, fleet: Fleet, now: float, rules: Rules) -> Plan:
     if run.state is RunState.STOPPING:
         return Plan((*closing, SetRunState(run.id, RunState.STOPPED, f"{run.label} was stopped.")))
     if run.kind == "host":
-        proof = _prove_empty(record, fleet, now, rules)
+        last_end = max(_last_end(record), run.back or 0.0)
+        proof = emptiness.prove(record, fleet, now, last_end, rules)
         if proof is not None:
             return Plan(closing + proof.steps, proof.looks, proof.due)
     good = all(entry.move.outcome in GOOD for entry in record.moves)
     state = RunState.COMPLETED if good else RunState.INCOMPLETE
-    return Plan((*closing, SetRunState(run.id, state, _last_words(record, state))))
+    return Plan((*closing, SetRunState(run.id, state, _last_words(record, fleet, state))))
 
 
-def _last_words(record: RunRecord, state: RunState) -> str:
-    moved = sum(m.move.state in MOVED for m in record.moves)
-    return f"{record.run.label} is {state}: {moved} of {len(record.moves)} moved."
-
-
-def is_empty(host: str, fleet: Fleet) -> bool:
-    """Tell whether VMM and a complete answer of Hyper-V both show no VM on this host."""
-    if not fleet.answers(host):
-        return False
-    return not any(
-        same_host(vm.vmm_host, host) or any(same_host(s, host) for s in vm.seen_on)
-        for vm in fleet.vms
-        if not vm.stored
-    )
-
-
-def _prove_empty(record: RunRecord, fleet: Fleet, now: float, rules: Rules) -> Plan | None:
-    """Next step of the proof; ``None``: nothing more can be proven."""
+def _last_words(record: RunRecord, fleet: Fleet, state: RunState) -> Sentence:
     run = record.run
-    hosts = tuple(s for s in run.sources if is_empty(s, fleet))
-    if run.empty_first is not None and not set(run.empty_seen) <= set(hosts):
-        return Plan((SeeEmpty(run.id, (), None, proven=False),))
-    if not set(run.empty) <= set(hosts):  # a host proven empty is no longer empty
-        return Plan((SeeEmpty(run.id, (), None, proven=False),))
-    ended = max(_last_end(record), run.back or 0.0)
-    silent = any(not fleet.answers(s) for s in run.sources)
-    if silent and now - ended < rules.limits[Wait.HOST_DOWN]:
-        return Plan(due=now + run.options.pass_)
-    stale = _only_in_vmm(run.sources, fleet)
-    if stale and now - ended < rules.limits[Wait.MISSING]:
-        rereads = (Look(PartKind.VMS, host) for host in stale)
-        looks = tuple(k for k in rereads if freshness.may_reread(fleet, k, now, run.options))
-        return Plan(looks=looks, due=now + run.options.pass_)
-    if set(hosts) <= set(run.empty):
-        return None
-    if run.empty_first is None:
-        looks = _witnesses(record, fleet, hosts, 0.0)
-        if looks:
-            return Plan(looks=looks, due=now + rules.tick)
-        again = now + rules.empty_gap
-        return Plan((SeeEmpty(run.id, hosts, now, proven=False),), due=again)
-    if now - run.empty_first < rules.empty_gap:
-        return Plan(due=run.empty_first + rules.empty_gap)
-    looks = _witnesses(record, fleet, run.empty_seen, run.empty_first + rules.empty_gap)
-    if looks:
-        return Plan(looks=looks, due=now + rules.tick)
-    return Plan((SeeEmpty(run.id, run.empty_seen, run.empty_first, proven=True),))
-
-
-def _witnesses(
-    record: RunRecord, fleet: Fleet, hosts: Sequence[str], since: float
-) -> tuple[Look, ...]:
-    """Looks that the proof needs: both lists of each host, asked after the last attempt ended."""
-    after = max((a.closed for m in record.moves for a in m.attempts), default=0)
-    found = (freshness.to_prove_empty(fleet, h, after, since, record.run.options) for h in hosts)
-    return tuple(look for looks in found for look in looks)
-
-
-def _only_in_vmm(sources: Sequence[str], fleet: Fleet) -> tuple[str, ...]:
-    """Sources on which VMM still shows a VM although Hyper-V shows none."""
-    stale = []
-    for source in sources:
-        if not fleet.answers(source):
-            continue
-        in_vmm = any(same_host(v.vmm_host, source) and not v.stored for v in fleet.vms)
-        on_host = any(same_host(s, source) for v in fleet.vms for s in v.seen_on)
-        if in_vmm and not on_host:
-            stale.append(source)
-    return tuple(stale)
+    moved = sum(m.move.state in MOVED for m in record.moves)
+    left = [h for h in run.sources if h not in run.empty] if run.kind == "host" else []
+    there = emptiness.name_occupants(left, fleet)
+    form = "{} is {}: {} of {} moved."
+    return join(" ", [say(form, run.label, str(state), str(moved), str(len(record.moves))), there])
 
 
 def _last_end(record: RunRecord) -> float:

@@ -79,7 +79,16 @@ def test_every_field_of_a_run_is_either_bound_by_the_digest_or_listed_as_free():
     """A new field has to be put on one side: shown on the card and bound, or neither."""
     assert {
         *("vmm", "kind", "request", "by", "state", "created", "started", "ended", "said"),
-        *("quiet_since", "empty_first", "empty_seen", "empty", "resumed", "steered", "aborting"),
+        *(
+            "quiet_since",
+            "empty_first",
+            "empty_calm",
+            "empty_seen",
+            "empty",
+            "resumed",
+            "steered",
+            "aborting",
+        ),
         *("back", "owner"),
     } == FREE
     assert {

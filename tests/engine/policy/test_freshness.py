@@ -117,14 +117,14 @@ def known(**ages: Age) -> Fleet:
             id="VMM's list is not younger than the end of the re-read",
         ),
         pytest.param(
-            {"vms": Age(11, 12), "shown": age(10, 5.0), "known": age(13, 5.0)},
+            {"vms": Age(11, 12), "shown": age(11, 5.0), "known": age(13, 5.0)},
             [PartKind.SHOWN],
-            id="Hyper-V's list is older than the end of the last attempt",
+            id="Hyper-V's list is older than the answer about what is in flight",
         ),
         pytest.param(
-            {"vms": Age(11, 12), "shown": age(13, 4.0), "known": age(13, 5.0)},
-            [PartKind.SHOWN],
-            id="Hyper-V's list is from before the second round",
+            {"vms": Age(9, 10), "shown": age(13, 5.0), "known": age(13, 5.0)},
+            [PartKind.VMS],
+            id="VMM's re-read is older than the end of the last attempt",
         ),
         pytest.param(
             {"vms": Age(11, 12), "shown": age(13, 5.0), "known": age(13, 5.0)},
@@ -139,10 +139,27 @@ def known(**ages: Age) -> Fleet:
         pytest.param({"vms": Age(tries=3, tried=11)}, [PartKind.VMS], id="it failed three times"),
     ],
 )
-def test_a_host_is_called_empty_only_by_lists_younger_than_the_last_end(ages, asks):
-    looks = freshness.to_prove_empty(known(**ages), HV01, 10, 5.0, Options())
+def test_a_host_is_called_empty_only_by_lists_asked_after_its_flights(ages, asks):
+    """The last attempt ended at call 10, and nothing was in flight at call 11."""
+    looks = freshness.to_prove_empty(known(**ages), HV01, 10, 11, Options())
 
     assert [look.kind for look in looks] == asks
+
+
+@pytest.mark.parametrize(
+    ("jobs", "pulse", "asks"),
+    [
+        (age(11, 5.0), age(11, 5.0), []),
+        (age(10, 5.0), age(11, 5.0), [PartKind.JOBS]),
+        (age(11, 5.0), age(10, 5.0), [PartKind.PULSE]),
+        (age(11, 4.9), age(11, 4.9), [PartKind.JOBS, PartKind.PULSE]),
+    ],
+    ids=["both young enough", "VMM's jobs too old", "the host's pulse too old", "an earlier round"],
+)
+def test_flights_are_asked_after_the_last_end_and_in_each_round(jobs, pulse, asks):
+    fleet = Fleet("vmm", 0.0, 0.0, ages={(PartKind.JOBS, ""): jobs, (PartKind.PULSE, HV01): pulse})
+
+    assert [look.kind for look in freshness.to_see_flights(fleet, HV01, 10, 5.0)] == asks
 
 
 # --- re-reads ----------------------------------------------------------------------------------

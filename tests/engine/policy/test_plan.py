@@ -25,6 +25,7 @@ from engine.model import (
 from engine.policy.approvals import approval
 from engine.policy.judging import arrival
 from engine.policy.plan import plan
+from engine.policy.runs import emptiness
 from engine.policy.starts import estimate, ordering, slots
 from engine.policy.steps import (
     Adopt,
@@ -34,6 +35,7 @@ from engine.policy.steps import (
     Hold,
     Quiet,
     SaveBaselines,
+    SeeCalm,
     SeeEmpty,
     SeePower,
     SetRunState,
@@ -738,11 +740,14 @@ def test_a_paused_run_neither_ends_nor_proves_a_host_empty(scene):
 
 
 def test_a_source_is_proven_empty_by_two_observations_thirty_seconds_apart(scene):
-    first = ended(scene).plan()
+    flights = ended(scene).steps(SeeCalm)
+    first = scene.run(empty_calm={HV01: HOSTS - 1}).plan()
     [seen] = [s for s in first.steps if isinstance(s, SeeEmpty)]
-    scene.run(empty_first=scene.now, empty_seen=(HV01,))
+    scene.run(empty_first=scene.now, empty_seen=(HV01,), empty_calm={})
     between = scene.later(29.9).plan()
-    again = scene.later(0.1).plan()
+    again = scene.later(0.1).steps(SeeCalm)
+    assert len(flights) == len(again) == 1
+    again = scene.run(empty_calm={HV01: HOSTS - 1}).plan()
     [proof] = [s for s in again.steps if isinstance(s, SeeEmpty)]
     after = scene.run(empty=(HV01,), empty_first=None, empty_seen=()).steps(SetRunState)
 
@@ -795,9 +800,67 @@ def test_a_run_does_not_end_while_a_source_is_unobserved(scene):
 
 
 def test_a_host_with_only_a_stored_vm_counts_as_empty(scene):
-    ended(scene).vm("template", stored=True)
+    ended(scene).vm("template", stored=True).run(empty_calm={HV01: HOSTS - 1})
 
     assert len(scene.steps(SeeEmpty)) == 1
+
+
+OCCUPIED = [
+    ("a VM", lambda s: s.vm("db01"), "db01"),
+    ("a VM that only VMM shows", lambda s: s.vm("db01", seen_on=()), "db01 (only in VMM)"),
+    (
+        "a VM that only Hyper-V shows",
+        lambda s: s.vm("db01", vmm_host=HV03),
+        "db01 (not in VMM)",
+    ),
+    ("a replica copy", lambda s: s.host("hv01", replicas=("db01",)), "replica of db01"),
+    (
+        "a VM in flight to it",
+        lambda s: s.vm("db01", at="hv03").job("db01", source="hv03", target="hv01"),
+        "db01 (in flight to it)",
+    ),
+    (
+        "a VM in flight to nobody knows where",
+        lambda s: s.vm("db01", at="hv03").job("db01", source="hv03", target=None),
+        "db01 (in flight, VMM does not show where to)",
+    ),
+    (
+        "what only Hyper-V counts",
+        lambda s: s.host("hv01", counted=1),
+        "1 more that Hyper-V moves",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("occupy", "says"), [row[1:] for row in OCCUPIED], ids=[row[0] for row in OCCUPIED]
+)
+def test_a_host_is_not_empty_while_anything_is_there_or_in_flight_to_it_and_names_it(
+    occupy, says, scene
+):
+    ended(scene).run(empty_calm={HV01: HOSTS - 1})
+    occupy(scene)
+
+    assert scene.steps(SeeEmpty) == []
+    assert [str(one) for one in emptiness.occupants(HV01, scene.fleet())] == [says]
+
+
+def test_the_end_of_a_run_names_what_is_left_on_a_source(scene):
+    ended(scene).host("hv01", replicas=tuple(f"db{n:02}" for n in range(7)))
+    [end] = scene.steps(SetRunState)
+
+    assert end.text == (
+        "R1 is completed: 1 of 1 moved. hv01 is not empty: replica of db00, replica of db01, "
+        "replica of db02, replica of db03, replica of db04, and 2 more."
+    )
+
+
+def test_a_flight_seen_between_two_looks_begins_the_round_anew(scene):
+    """It may arrive after the lists were asked, and then be in neither of them."""
+    ended(scene).run(empty_calm={HV01: HOSTS - 1}).vm("db01", at="hv03")
+    [seen] = scene.job("db01", source="hv03", target="hv01").steps(SeeCalm)
+
+    assert seen.calm == {}
 
 
 def test_a_vm_that_only_vmm_still_shows_keeps_a_run_open_for_ten_minutes(scene):
@@ -816,6 +879,7 @@ def test_a_vm_that_only_vmm_still_shows_keeps_a_run_open_for_ten_minutes(scene):
 def test_each_source_is_proven_empty_separately(scene):
     scene.run(sources=("hv01", "hv03"))
     ended(scene).vm("stays", at="hv03").move("stays", state=MoveState.FAILED)
+    scene.run(empty_calm={HV01: HOSTS - 1})
     [seen] = scene.steps(SeeEmpty)
     scene.run(empty=(HV01,))
 

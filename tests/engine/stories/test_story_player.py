@@ -970,7 +970,7 @@ def test_a_wrong_setting_is_refused_with_its_file(story: Teller):
         ('dos = "say"', 'at[0]: do is required. Is "dos" meant to be it?'),
         (
             'do = "restart"\nhots = "hv01"',
-            "at[0]: hots is not a known key. Known: t, on, do, for.",
+            "at[0]: hots is not a known key. Known: t, on, do, for, jobs.",
         ),
         ('do = ["say"]', "at[0]: do must be a text in quotes, not a list."),
         ("do = 3", "at[0]: do must be a text in quotes, not 3."),
