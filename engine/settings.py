@@ -237,6 +237,9 @@ class WaitLimits(_Section):
     """A VM that Hyper-V shows on two hosts."""
     slot_notice: Seconds = 7200.0
     """A migration slot. After this time VMFerry reports the wait, and the VM goes on waiting."""
+    stalled: Seconds = 1800.0
+    """A migration without any progress. Large VMs have longer: this for each started 20 minutes of
+    their estimate. VMFerry reports it and goes on watching."""
     room: Seconds = 600.0
     """Memory or disk space on the destination, while no VM is in flight to it."""
     breaker: Seconds = 900.0
@@ -450,6 +453,7 @@ class Settings(toml.Table):
         return Rules(
             **engine.model_dump(exclude={"lanes", "rereads"}),
             slot_notice=waits.slot_notice,
+            stalled=waits.stalled,
             gap=max(3 * engine.tick, 2 * engine.sweep),
             limits={wait: getattr(waits, wait.lower()) for wait in DEFAULT_LIMITS},
         )

@@ -328,6 +328,7 @@ EXAMPLES = {
     "lock": 'host = "hv01"\nfor = "1m"',
     "limit": 'host = "hv01"\nlive = 1\nstorage = 1',
     "foreign": 'vm = "web01"\nto = "hv02"',
+    "stall": 'vm = "web01"\nfor = "1h"',
     "delete": 'vm = "web01"',
     "power": 'vm = "web01"\nstatus = "PowerOff"',
     "outcome": 'vm = "web01"\njob = "failed"\nat = "source"\ntimes = 2',

@@ -78,6 +78,7 @@ class Parts:
                 body = replace(body, words=self._words(look, row, body, pen.now))
             if isinstance(body, JobList):
                 body = self._with_ends(look, body, newest)
+                body = self._with_stood(look, body, pen.now)
             part = replace(part, body=body)
         self._keep(pen, part)
         if isinstance(answer.body, Site):
@@ -113,6 +114,20 @@ class Parts:
             over=tuple((id_, over.get(id_, newest)) for id_ in look.ids if id_ not in open_jobs),
             idle=tuple((id_, idle.get(id_, newest)) for id_, vm in look.overdue if vm not in moved),
         )
+
+    def _with_stood(self, look: Look, list_: JobList, now: float) -> JobList:
+        """Note since when the progress of each running job is the same. After a kill that may be
+        since the list that was written last: it is then as old as the progress in it."""
+        part = self._parts.get(look.key)
+        before = part.body if part and isinstance(part.body, JobList) else JobList(0.0)
+        known = {job.id: job.progress for job in before.jobs}
+        since = dict(before.stood)
+        stood = (
+            (job.id, min(since.get(job.id, now), now) if known.get(job.id) == job.progress else now)
+            for job in list_.jobs
+            if job.state == "running"
+        )
+        return replace(list_, stood=tuple(stood))
 
     def _fail(self, pen: Pen, look: Look, row: OpenCall, error: VmmError) -> None:
         self.errors[look.key] = error

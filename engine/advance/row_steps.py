@@ -84,18 +84,25 @@ def _write_run_note(pen: Pen, step: Step, runs: Mapping[int, RunRecord]) -> None
 
 
 def _arrive(pen: Pen, step: Arrive) -> None:
-    _end_attempt(pen, step.move, step.ends)
+    _end_attempt(pen, step.move, step.ends, step.ran)
     text = f"{step.move.vm} is on {short(step.host)}; its network is being checked"
     pen.moves.set_state(step.move, MoveState.RESTORING, text, host=step.host)
 
 
-def _end_attempt(pen: Pen, move: Move, ends: tuple[Result, str] | None) -> None:
-    """End the open LIVE or COLD attempt with the observed result."""
+def _end_attempt(
+    pen: Pen,
+    move: Move,
+    ends: tuple[Result, str] | None,
+    ran: tuple[float, float] | None = None,
+) -> None:
+    """End the open LIVE or COLD attempt with the observed result, and VMM's own times."""
     if ends is None:
         return
     attempt = pen.attempts.open_migration(move)
     if attempt is not None:
         pen.attempts.end(move, attempt.id, attempt.kind, *ends)
+        if ran is not None:
+            pen.attempts.note_times(attempt.id, *ran)
 
 
 def _repaired(pen: Pen, move: Move, repaired: tuple[Difference, ...]) -> None:

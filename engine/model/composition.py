@@ -50,6 +50,7 @@ class _Composer:
             over=dict(jobs.over) if jobs else {},
             idle=dict(jobs.idle) if jobs else {},
             unread=dict(jobs.unread) if jobs else {},
+            stood=dict(jobs.stood) if jobs else {},
             jobs=_with_hosts(jobs.jobs if jobs else (), vms, self.names),
             ages={key: part.age for key, part in self.parts.items()},
             words=self._words(),

@@ -175,7 +175,8 @@ class Fleet:
     when it was asked for one VM, by host (case folded) and VM id. ``over``: by job, the newest call
     when VMM first said that it does not run; ``idle``: by attempt past its look-ups, the newest
     call when VMM first said that no job of its VM runs.
-    ``unread``: by job, why VMM refused to read it.
+    ``unread``: by job, why VMM refused to read it; ``stood``: by running job, since when its
+    progress is the same (Unix seconds).
     """
 
     vmm: str
@@ -190,6 +191,7 @@ class Fleet:
     over: Mapping[str, int] = field(default_factory=dict)
     idle: Mapping[int, int] = field(default_factory=dict)
     unread: Mapping[str, str] = field(default_factory=dict)
+    stood: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def ahead(self) -> float:

@@ -20,8 +20,9 @@ class JobList:
     were asked for and that VMM does not know; ``unread``: those that it refused to read, with its
     reason: nothing is known of them. A job that moves no VM has an empty ``vm_id``.
     ``over``: of jobs that were asked for and do not run, the newest call when VMM first said so.
-    ``idle``: the same of attempts past their look-ups whose VM no running job moves. Ports leave
-    both empty.
+    ``idle``: the same of attempts past their look-ups whose VM no running job moves. ``stood``: of
+    running jobs, since when their progress is the same (Unix seconds). Ports leave all three
+    empty.
     """
 
     server_time: float
@@ -30,6 +31,7 @@ class JobList:
     unread: tuple[tuple[str, str], ...] = ()
     over: tuple[tuple[str, int], ...] = ()
     idle: tuple[tuple[int, int], ...] = ()
+    stood: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ class Part:
         match self.body:
             case JobList():
                 jobs = tuple(replace(job, progress=0) for job in self.body.jobs)
-                return replace(self.body, server_time=0.0, jobs=jobs)
+                return replace(self.body, server_time=0.0, jobs=jobs, stood=())
             case Pulse():
                 moving = tuple(replace(one, progress=0) for one in self.body.migrations)
                 words = tuple((word.vm_id, word.vm, word.moving) for word in self.body.words)

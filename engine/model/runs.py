@@ -85,6 +85,7 @@ class Wait(StrEnum):
     MISSING = "MISSING"
     FOREIGN = "FOREIGN"
     DOUBT = "DOUBT"
+    STALLED = "STALLED"
     TWO_PLACES = "TWO_PLACES"
     OTHER_RUN = "OTHER_RUN"
     DAMAGE = "DAMAGE"
@@ -291,7 +292,8 @@ class Attempt:
     ``opened`` and ``closed`` are the numbers of the newest call when it was begun and when it
     ended: later looks have higher ones. ``job`` is the id by which VMM answered the start;
     ``found``: without that answer, the latest job that was seen to move the VM, which may be
-    somebody else's. ``hearing``: what both Hyper-Vs said since the job was over.
+    somebody else's. ``hearing``: what both Hyper-Vs said since the job was over. ``ran_from`` and
+    ``ran_to`` are VMM's own times of the job, on VMFerry's clock.
     """
 
     id: int
@@ -312,6 +314,16 @@ class Attempt:
     opened: int = 0
     found: str | None = None
     hearing: Hearing = field(default_factory=Hearing)
+    ran_from: float | None = None
+    ran_to: float | None = None
+
+    @property
+    def times(self) -> tuple[float, float] | None:
+        """Begin and end of what ran (Unix seconds): by VMM, else as it was observed. ``None``: it
+        has not ended."""
+        if self.ran_from is not None and self.ran_to is not None and self.ran_to > self.ran_from:
+            return self.ran_from, self.ran_to
+        return None if self.ended is None else (self.begun, self.ended)
 
     @property
     def open(self) -> bool:

@@ -81,12 +81,14 @@ class Hear:
 class Arrive:
     """Record the host on which an attempt ended or the VM was found. Its network is checked next.
 
-    ``ends``: result and error with which the open LIVE or COLD attempt is closed.
+    ``ends``: result and error with which the open LIVE or COLD attempt is closed; ``ran``: when its
+    job ran by VMM (Unix seconds on VMFerry's clock), if VMM told.
     """
 
     move: Move
     host: str
     ends: tuple[Result, str] | None = None
+    ran: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ class Rules:
     breaker_failures: int = 3
     max_parallel_cold: int = 0
     slot_notice: float = 7200.0
+    stalled: float = 1800.0
     gap: float = 120.0
     away: float = 1800.0
     restores: int = 3

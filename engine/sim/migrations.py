@@ -185,6 +185,13 @@ def _show(state: State, migration: Migration, now: float) -> None:
     migration.target = migration.visible + state.between(state.lies.target_delay)
 
 
+def stall(state: State, now: float, vm: VmState, seconds: float) -> None:
+    """Let the running migration of this VM stand still for so long."""
+    migration = state.migration_of(vm.id)
+    if migration is not None and migration.ends is not None and migration.phase == "running":
+        migration.stood, migration.ends = (now, seconds), migration.ends + seconds
+
+
 def stop(state: State, now: float, job: str) -> None:
     """Stop a job (Stop-SCJob): the VM stays on its source. A finished job is left alone."""
     for migration in list(state.open):

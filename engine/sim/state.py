@@ -144,6 +144,7 @@ class Migration:
     waiting: VMM received the call and begins it later (``begins``); queued: somebody else's,
     without a slot; void: it never began. ``whole`` is its undisturbed duration in seconds.
     ``lost``: when VMM lost its job while the hosts go on; ``told``: VMM calls that job failed.
+    ``stood``: when it stood still last, and for how many seconds.
     """
 
     id: str
@@ -169,6 +170,7 @@ class Migration:
     whole: float = 0.0
     lost: float | None = None
     told: bool = False
+    stood: tuple[float, float] = (0.0, 0.0)
 
     def touches(self, host: str) -> bool:
         """Tell whether this host is the source or the destination."""

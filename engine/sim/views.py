@@ -129,7 +129,9 @@ def progress(migration: Migration, now: float) -> int:
     """Percentage of a migration. Below 100 until it ends."""
     if migration.phase != "running" or migration.started is None or migration.whole <= 0:
         return migration.progress
-    return min(99, int(100 * (now - migration.started) / migration.whole))
+    since, seconds = migration.stood
+    ran = now - migration.started - min(max(0.0, now - since), seconds)
+    return min(99, int(100 * ran / migration.whole))
 
 
 def _sooner(one: float | None, other: float) -> float:

@@ -301,6 +301,11 @@ class World:
             )
         return migrations.foreign(self.state, now, found, destination).id
 
+    def stall(self, now: float, vm: str, seconds: float) -> None:
+        """Let the running migration of this VM stand still for ``seconds``."""
+        self.advance(now)
+        migrations.stall(self.state, now, self.state.vm(vm), seconds)
+
     def outcome(
         self,
         now: float,

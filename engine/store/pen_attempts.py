@@ -96,6 +96,10 @@ class AttemptPen(Transaction):
         closed = {"ended": self.now, "closed": self._newest_call(row["run"])}
         return {**closed, "result": str(result), "error": error}
 
+    def note_times(self, attempt: int, ran_from: float, ran_to: float) -> None:
+        """Write when the attempt's job ran by VMM (Unix seconds on VMFerry's clock)."""
+        self.db.update("attempts", attempt, {"ran_from": ran_from, "ran_to": ran_to})
+
     def _newest_call(self, run: int) -> int:
         rows = self.db.query(
             """SELECT leases.calls FROM leases JOIN runs ON runs.vmm = leases.vmm

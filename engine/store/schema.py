@@ -185,11 +185,13 @@ def m013_halves(db: Database) -> None:
 @migrations()
 def m014_hearings(db: Database) -> None:
     """Keep what both Hyper-Vs said of a VM after its job was over, the job that was found of a
-    start without an answer, and since when nothing is in flight to the sources of a run. Attempts
-    that are open now are taken as begun before any question."""
+    start without an answer, VMM's own times of a job, and since when nothing is in flight to the
+    sources of a run. Attempts that are open now are taken as begun before any question."""
     db.execute("ALTER TABLE attempts ADD COLUMN opened INTEGER NOT NULL DEFAULT 0")
     db.execute("ALTER TABLE attempts ADD COLUMN found TEXT")
     db.execute("ALTER TABLE attempts ADD COLUMN hearing TEXT NOT NULL DEFAULT '{}'")
+    db.execute("ALTER TABLE attempts ADD COLUMN ran_from REAL")
+    db.execute("ALTER TABLE attempts ADD COLUMN ran_to REAL")
     db.execute("ALTER TABLE runs ADD COLUMN empty_calm TEXT NOT NULL DEFAULT '{}'")
 
 

@@ -165,6 +165,7 @@ _WORDS: Mapping[str, Mapping[str, Any]] = {
     "lock": {"host": _NAME, "for": _FOR},
     "limit": {"host": _NAME, "live": _LIMIT, "storage": _LIMIT},
     "foreign": {"vm": _NAME, "to": _NAME},
+    "stall": {"vm": _NAME, "for": _FOR},
     "delete": {"vm": _NAME},
     "power": {"vm": _NAME, "status": (Status, ...)},
     "outcome": {"vm": _NAME, "job": (Literal["ok", "failed"], "ok"), "at": _MAYBE, "times": _TIMES},

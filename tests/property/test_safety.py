@@ -111,6 +111,7 @@ def misfortunes(draw: st.DrawFn, names: list[str]) -> Happening:
         "lock": {"host": host, "for": lasting},
         "limit": {"host": host, "live": draw(st.integers(1, 3)), "storage": None},
         "foreign": {"vm": vm, "to": host},
+        "stall": {"vm": vm, "for": draw(st.floats(0, 7200))},
         "delete": {"vm": vm},
         "power": {"vm": vm, "status": draw(st.sampled_from(["Running", "PowerOff", "Saved"]))},
         "outcome": {

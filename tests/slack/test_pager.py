@@ -76,6 +76,11 @@ def peer():
     made.server.server_close()
 
 
+def moving_vms(night) -> list[str]:
+    record = queries.record(night.store, 1)
+    return [m.move.vm for m in record.moves if m.move.state is MoveState.MOVING]
+
+
 def heard(night, peer, event):
     return night.slack.wait_for(
         lambda: next((said for said in peer.told if said["event"] == event), None)
@@ -384,3 +389,23 @@ def test_an_unreachable_pager_is_logged(alone, peer, caplog):
 
     assert "ConnectionRefusedError" in caplog.text
     assert KEY not in caplog.text
+
+
+def test_a_migration_that_stands_still_is_told_in_the_thread_and_paged_once(make_night, peer):
+    night = make_night(pager_url=peer.url)
+    night.start()
+    board = night.ask_for()
+    night.step(until=lambda: bool(moving_vms(night)))
+    vm = moving_vms(night)[0]
+    night.world.stall(night.clock.now(), vm, 7200)
+    until = night.clock.now() + 2400
+    night.step(until=lambda: night.clock.now() >= until)
+
+    said = heard(night, peer, "stalled")
+    stands = f"he migration of {vm} to hv0"
+
+    assert stands in said["text"]
+    assert "for 30 min. Look for its job in VMM" in said["text"]
+    assert stands in night.reply_with("has stood at", board).shown
+    night.settled()
+    assert [one["event"] for one in peer.told].count("stalled") == 1

@@ -49,6 +49,7 @@ FAILURE = Kind(
     "status {run}",
     over="Resolved {date}; see the status message.",
 )
+STALLED = Kind("stalled", FIRST, "a call about a migration that stands still", "status {run}")
 REPORT = Kind(
     "report",
     SECOND,
@@ -61,8 +62,8 @@ AWAY = Kind("away", SECOND, "the summary of an outage", "list", starts=True)
 REPLY = Kind("reply", FIRST, "an answer", "help")
 FORM = Kind("form", FIRST, "a form", "help")
 
-_ALL = (BOARD, CARD, LIST, REMIND, ESCALATE, GLASS, REVIEW, FAILURE, REPORT, AWAY, REPLY, FORM)
-KINDS: Mapping[str, Kind] = {kind.word: kind for kind in _ALL}
+_ALL = (BOARD, CARD, LIST, REMIND, ESCALATE, GLASS, REVIEW, FAILURE, STALLED, REPORT, AWAY)
+KINDS: Mapping[str, Kind] = {kind.word: kind for kind in (*_ALL, REPLY, FORM)}
 
 
 @dataclass(frozen=True)

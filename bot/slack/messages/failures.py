@@ -10,7 +10,8 @@ from bot.slack.kit.message_kinds import again
 from bot.slack.kit.phrases import Rendered, rendered, several
 from bot.slack.messages.board import COMMAND
 from bot.slack.people.approvers import Approvers
-from engine.model import MoveState, Run, RunRecord
+from engine.language.sentence import upper_first
+from engine.model import Move, MoveState, Outcome, Run, RunRecord
 from engine.views.board import Stuck
 
 
@@ -34,6 +35,15 @@ def cause(stuck: Stuck) -> str:
     return fingerprint(stuck.state, stuck.outcome, *where, stuck.cause)
 
 
+def stalled_view(run: Run, move: Move, approvers: Approvers) -> Rendered:
+    """Message about a migration that makes no progress. Nothing is decided about it: it may go
+    on."""
+    called = mentions(approvers.asked) if approvers.asked else mention(run.contact)
+    said = fit(render(upper_first(move.wait_text), COMMAND), SECTION - 200)
+    text = f"⚠️ {called} {said}. Look for its job in VMM. The other VMs go on."
+    return rendered(text, [section(text)])
+
+
 def failure_view(
     run: Run, stuck: Sequence[Stuck], approvers: Approvers, command: str = COMMAND
 ) -> Rendered:
@@ -44,7 +54,7 @@ def failure_view(
     sentence = render(first.sentence, command, turn="\n")
     tail = []
     if others:
-        own = " The report lists what each lacks." if first.state is MoveState.DAMAGED else ""
+        own = " The report lists what each lacks." if first.outcome is Outcome.NETWORK else ""
         tail.append(f"The same happened to {several([one.vm for one in others])}.{own}")
     if first.next:
         tail.append(f"Next: {fit(render(first.next, command), NEXT)}")

@@ -15,6 +15,7 @@ from bot.slack.kit.message_kinds import (
     LIST,
     REPORT,
     SECOND,
+    STALLED,
     Key,
     again,
 )
@@ -23,7 +24,7 @@ from bot.slack.messages import break_glass, controls, pages, reminders
 from bot.slack.messages.board import board_view, moved_here
 from bot.slack.messages.card import Question, card_view, list_views
 from bot.slack.messages.copies import Copies
-from bot.slack.messages.failures import by_cause, failure_view
+from bot.slack.messages.failures import by_cause, failure_view, stalled_view
 from bot.slack.messages.report import report_view
 from bot.slack.messages.snapshot import Decided, RunSnapshot, report_lines
 from bot.slack.outbox.rows import Tables
@@ -71,6 +72,9 @@ class RunMessages:
             failure = failure_view(run, stuck, self.approvers, SPOKEN)
             failure = controls.with_buttons(failure, controls.on_failure(record, name, stuck))
             yield Post.of(Key(FAILURE, run.label, name), failure)
+        for move in pages.stalled(record):
+            key = Key(STALLED, run.label, f"{move.id}-{move.wait_since or 0.0:.0f}")
+            yield Post.of(key, stalled_view(run, move, self.approvers))
         if run.over:
             lines = report_lines(store, record, self.now)
             last = report_view(record, lines, events.head(store), SPOKEN)
@@ -129,6 +133,7 @@ class RunMessages:
     def due_pages(self) -> Iterator[Page]:
         """Pages that are due."""
         yield from pages.for_run(self.seen.record)
+        yield from pages.for_stalled(self.seen.record)
         yield from pages.for_silence(self.seen.record.run, self.seen.board.seen, self.now)
         for approval in self.seen.record.approvals:
             question = self._question(approval)

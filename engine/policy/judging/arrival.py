@@ -212,6 +212,13 @@ def result_of(
     return (causes.result_of(error, vm), error) if error else (Result.FAILED, f"{said}.")
 
 
+def times_of(job: Job | None, fleet: Fleet) -> tuple[float, float] | None:
+    """Begin and end of a job by VMM (Unix seconds on VMFerry's clock), if VMM tells both."""
+    if job is None or job.started is None or job.ended is None:
+        return None
+    return job.started - fleet.ahead, job.ended - fleet.ahead
+
+
 def _said(job: Job | None) -> str:
     if job is None:
         return "VMM shows no job"

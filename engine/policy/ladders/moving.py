@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from engine.language.sentence import HostName, Quote, join, say
+import math
+
+from engine.language.grammar import took
+from engine.language.sentence import HostName, Quote, VmName, join, say
 from engine.model import Attempt, Look, Outcome, PartKind, Wait, same_host
 from engine.policy import freshness, rungs
 from engine.policy.judging import arrival
 from engine.policy.judging.arrival import Ending, Whereabouts
+from engine.policy.starts import estimate
 from engine.policy.steps import Arrive, StopJob
-from engine.policy.verdict import Verdict, View, ended, hold_or
+from engine.policy.verdict import Verdict, View, ended, hold, hold_or
+
+_SHARE = 1200.0
+"""Seconds of an estimate, which is for a fast line; see ``patience``."""
 
 
 def moving(view: View) -> Verdict:
@@ -18,7 +25,7 @@ def moving(view: View) -> Verdict:
         return Verdict(Arrive(view.move, view.move.host or view.move.source))
     job = view.fleet.job(arrival.job_of(attempt))
     if arrival.has_job(job, view.fleet, view.move.vm_id):
-        return _stop(view, attempt) if view.run.aborting else Verdict()
+        return _stop(view, attempt) if view.run.aborting else _watch(view, attempt)
     both = tuple(h for h in (attempt.source, attempt.destination) if h is not None)
     silent = view.silent(*both)
     if silent:
@@ -32,6 +39,28 @@ def moving(view: View) -> Verdict:
     if due <= view.now and known is not None and known not in view.fleet.over:
         return _hold_untold(view, known)
     return Verdict(due=max(due, view.now + view.rules.tick))
+
+
+def _watch(view: View, attempt: Attempt) -> Verdict:
+    """Watch a running migration. One without any progress for long is called out, because only a
+    person can find out why; it may still go on."""
+    found = view.fleet.running_jobs(view.move.vm_id)
+    since = max((view.fleet.stood.get(job.id, view.now) for job in found), default=view.now)
+    window = patience(view)
+    if view.now < since + window:
+        return Verdict(due=since + window)
+    at = max((job.progress for job in found), default=0)
+    to = HostName(attempt.destination or "?")
+    form, vm = "the migration of {} to {} has stood at {} % for {}", VmName(view.move.vm)
+    text = say(form, vm, to, str(at), took(window))
+    return hold(view, Wait.STALLED, text, needs_person=True)
+
+
+def patience(view: View) -> float:
+    """Seconds without progress after which people are told: ``stalled`` for each started
+    ``_SHARE`` of the estimate, because VMM tells the progress of large VMs in long steps."""
+    expected = estimate.seconds(view.move, view.rules.mb_per_s)
+    return view.rules.stalled * math.ceil(expected / _SHARE)
 
 
 def _judge_end(view: View, attempt: Attempt, ending: Ending) -> Verdict:
@@ -53,7 +82,8 @@ def _judge_end(view: View, attempt: Attempt, ending: Ending) -> Verdict:
             return Verdict(looks=unasked) if unasked else rungs.hold_missing(view)
         place, host = Whereabouts.ELSEWHERE, seen[0]
     ends = arrival.result_of(attempt, place, ending.job, view.move.vm)
-    return Verdict(Arrive(view.move, host or attempt.source, ends))
+    ran = arrival.times_of(ending.job, view.fleet)
+    return Verdict(Arrive(view.move, host or attempt.source, ends, ran))
 
 
 def _stop(view: View, attempt: Attempt) -> Verdict:

@@ -18,16 +18,13 @@ def rate(records: Iterable[MoveRecord], default: float) -> float:
 
     ``default`` if fewer than three have arrived.
     """
-    rates = [
-        record.move.size_mb / (attempt.ended - attempt.begun)
+    ran = [
+        (record.move.size_mb, attempt.times)
         for record in records
         for attempt in record.attempts
-        if attempt.kind in MIGRATIONS
-        and attempt.result is Result.OK
-        and attempt.ended is not None
-        and attempt.ended > attempt.begun
-        and record.move.size_mb > 0
+        if attempt.kind in MIGRATIONS and attempt.result is Result.OK and record.move.size_mb > 0
     ]
+    rates = [mb / (t[1] - t[0]) for mb, t in ran if t is not None and t[1] > t[0]]
     return median(rates) if len(rates) >= 3 else default
 
 

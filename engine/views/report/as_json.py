@@ -170,11 +170,12 @@ def _move(entry: MoveRecord, history: Sequence[Event], origin: float, end: float
 
 
 def _minutes(entry: MoveRecord, end: float) -> float | None:
-    """Minutes of all LIVE and COLD attempts together, open ones until ``end``; ``None``: none."""
+    """Minutes that all LIVE and COLD attempts ran, open ones until ``end``; ``None``: none."""
     migrations = entry.of(*MIGRATIONS)
     if not migrations:
         return None
-    seconds = sum((end if a.ended is None else a.ended) - a.begun for a in migrations)
+    times = (a.times or (a.begun, end) for a in migrations)
+    seconds = sum(ended - begun for begun, ended in times)
     return round(seconds / 60, 1)
 
 

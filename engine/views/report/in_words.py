@@ -163,6 +163,7 @@ WAITED = {
     Wait.MISSING: "shown by no host",
     Wait.FOREIGN: "for somebody else's migration",
     Wait.DOUBT: "for a lost job that may go on",
+    Wait.STALLED: "for a migration that does not move",
     Wait.TWO_PLACES: "shown on two hosts",
     Wait.OTHER_RUN: "for another run",
     Wait.DAMAGE: "for go-on after damage",

@@ -37,8 +37,8 @@ def lower_bound(
     the VM was free."""
     ran = _ran(record)
     copies = [
-        Copy(a.move, tuple(h for h in (a.source, a.destination) if h), ended - a.begun)
-        for a, ended in ran
+        Copy(a.move, tuple(h for h in (a.source, a.destination) if h), ended - begun)
+        for a, (begun, ended) in ran
     ]
     hosts = {host for copy in copies for host in copy.hosts}
     slots = {host: max(estimate.slots(host, fleet), _at_once(host, ran)) for host in hosts}
@@ -77,20 +77,16 @@ def _shared(longest: Sequence[float], slots: int) -> float:
     return max([upto[-1] / slots, *crowded])
 
 
-def _ran(record: RunRecord) -> list[tuple[Attempt, float]]:
-    """LIVE and COLD attempts that ran, failed ones too, each with its end (Unix seconds)."""
+def _ran(record: RunRecord) -> list[tuple[Attempt, tuple[float, float]]]:
+    """LIVE and COLD attempts that ran, failed ones too, each with its begin and end by VMM."""
     ran = (Result.OK, Result.FAILED)
-    return [
-        (a, a.ended)
-        for m in record.moves
-        for a in m.attempts
-        if a.kind in MIGRATIONS and a.result in ran and a.ended is not None
-    ]
+    found = ((a, a.times) for m in record.moves for a in m.attempts if a.result in ran)
+    return [(a, times) for a, times in found if a.kind in MIGRATIONS and times is not None]
 
 
-def _at_once(host: str, ran: Sequence[tuple[Attempt, float]]) -> int:
+def _at_once(host: str, ran: Sequence[tuple[Attempt, tuple[float, float]]]) -> int:
     """Most copies at once on this host. Its limit may have been higher then than now."""
-    here = [(a.begun, ended) for a, ended in ran if host in (a.source, a.destination)]
+    here = [times for a, times in ran if host in (a.source, a.destination)]
     edges = sorted(
         edge for begun, ended in here if ended > begun for edge in ((begun, 1), (ended, -1))
     )
@@ -124,12 +120,13 @@ def idle(
     for source in record.run.sources:
         here = [m for m in record.moves if same_host(m.move.source, source)]
         spans = [s for m in here for s in waited.spans(history.get(m.move.vm_id, ()), end)]
-        copies = [a for m in here for a in m.attempts if a.kind in MIGRATIONS]
+        tried = (a for m in here for a in m.attempts if a.kind in MIGRATIONS)
+        copies = [a.times or (a.begun, end) for a in tried]
         edges = {began, end, *(t for _, a, b in spans for t in (a, b))}
-        edges |= {t for c in copies for t in (c.begun, c.ended or end)}
+        edges |= {t for copy in copies for t in copy}
         ordered = sorted(t for t in edges if began <= t <= end)
         for left, right in pairwise(ordered):
-            busy = sum(c.begun <= left and (c.ended or end) >= right for c in copies)
+            busy = sum(begun <= left and ended >= right for begun, ended in copies)
             waiting = [code for code, a, b in spans if a <= left and b >= right]
             free = estimate.slots(source, fleet) - busy
             if free > 0 and waiting:

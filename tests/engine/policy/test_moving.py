@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
@@ -34,7 +35,9 @@ from engine.model import (
 from engine.model.fleet import JobState
 from engine.policy.judging import arrival
 from engine.policy.judging.arrival import Ending, Whereabouts
+from engine.policy.ladders import moving
 from engine.policy.plan import plan
+from engine.policy.starts import estimate
 from engine.policy.steps import (
     Arrive,
     Finish,
@@ -914,3 +917,52 @@ def test_a_powered_down_vm_that_is_still_off_has_moved(arrived, told):
     arrived.vm(hyperv_state=HyperVState.OFF)
 
     assert told(arrived.reading(SAVED).restoring()) == "done MOVED"
+
+
+# --- a move that does not move -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("disk_mb", "minutes", "said"),
+    [(60_000, 29, "nothing"), (60_000, 30, "waits STALLED"), (900_000, 59, "nothing")],
+    ids=["not for long", "for half an hour", "a large VM has longer"],
+)
+def test_people_are_told_of_a_migration_without_progress(disk_mb, minutes, said, flying, told):
+    since = flying.now - minutes * MINUTE
+    flying.move(disk_mb=disk_mb).job(progress=40)
+    flying.with_ages(lambda fleet: replace(fleet, stood={"job-web01": since}))
+    held = flying.moving()
+
+    assert told(held) == said
+    if said != "nothing":
+        assert held.step.text == "the migration of web01 to hv02 has stood at 40 % for 30 min"
+        assert held.step.needs_person
+
+
+def test_a_migration_that_goes_on_no_longer_waits(flying):
+    flying.waiting(Wait.STALLED, HOUR).job(progress=41)
+
+    assert [step for step in flying.plan().steps if isinstance(step, Unhold)]
+
+
+def test_noisy_progress_gives_a_false_alarm_in_less_than_one_move_of_a_hundred(new_scene):
+    """Progress in steps of 1 to 5 %, whose lengths vary widely, on a line that is up to four times
+    as slow as the estimate says."""
+    dice = random.Random(7)
+    alarms = sum(_stands_too_long(new_scene(), dice) for _ in range(1000))
+
+    assert alarms < 10
+
+
+def _stands_too_long(scene, dice: random.Random) -> bool:
+    size = dice.choice([20_000, 100_000, 500_000, 2_000_000])
+    view = scene.move(disk_mb=size).view()
+    expected = estimate.seconds(view.move, view.rules.mb_per_s) * dice.uniform(0.5, 4.0)
+    window = moving.patience(view)
+    done = 0.0
+    while done < 100:
+        step = dice.uniform(1, 5)
+        if step / 100 * expected * dice.lognormvariate(-0.18, 0.6) >= window:
+            return True
+        done += step
+    return False

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import permutations
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.model import Attempt, AttemptKind
 from engine.views.report.lower_bound import Copy, least
 
 SLOTS = {"hv01": 2, "hv02": 2, "hv03": 1}
@@ -133,3 +135,18 @@ def test_the_lower_bound_is_exact_for_up_to_three_copies_and_two_slots(lengths, 
     best = min(scheduled(one, SLOTS, releases) for one in permutations(together))
 
     assert least(together, SLOTS, releases) == best
+
+
+@pytest.mark.parametrize(
+    ("ran", "times"),
+    [
+        ((None, None), (100.0, 400.0)),
+        ((110.0, 350.0), (110.0, 350.0)),
+        ((350.0, 350.0), (100.0, 400.0)),
+    ],
+    ids=["VMM told nothing", "VMM told both", "VMM told nonsense"],
+)
+def test_a_copy_counts_as_long_as_vmm_says_that_it_ran(ran, times):
+    attempt = Attempt(1, 1, 1, "vm", AttemptKind.LIVE, "hv01", "hv02", 100.0, ended=400.0)
+
+    assert replace(attempt, ran_from=ran[0], ran_to=ran[1]).times == times
