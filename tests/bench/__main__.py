@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.bench import acks, economy, gaps, looks, ready
+from tests.bench import acks, economy, gaps, looks, moves, ready
 from tests.bench.table import Row, page, table
 from tests.served import ROOT
 
@@ -37,6 +37,10 @@ def sections(seconds: float, quick: bool) -> dict[str, Section]:
             "Looks and starts with the costs of a real VMM, in virtual time",
             lambda folder: looks.measure(folder, *(looks.TINY if quick else looks.ALL)),
         ),
+        "moves": (
+            "Moves with the costs of a real VMM, in virtual time",
+            lambda folder: moves.measure(folder, *(moves.TINY if quick else moves.ALL)),
+        ),
         "ready": (
             "Restart, and the cost of writing down",
             lambda folder: ready.measure(folder, *((1, 20) if quick else (5, 500))),
@@ -51,7 +55,7 @@ def main(words: Sequence[str]) -> int:
     reader.add_argument("--quick", action="store_true", help="tiny numbers: does it run?")
     reader.add_argument("--out", type=Path, default=PAGE)
     reader.add_argument(
-        "--only", default="", help="acks,economy,gaps,looks,ready; nothing is written"
+        "--only", default="", help="acks,economy,gaps,looks,moves,ready; nothing is written"
     )
     said = reader.parse_args(words)
     known = sections(said.seconds, said.quick)

@@ -49,12 +49,18 @@ class Night:
 
 def play(folder: Path, size: Size, happens: str = "", until: str = "24h") -> Night:
     """Empty all sources. VMs take 3 to 9 minutes."""
-    _write_fleet(folder, size, lambda number: 3 + number * 7 % 13 / 2)
-    _write_story(folder, _empty_all(size), until, happens)
+    write_fleet(folder, size, lambda number: 3 + number * 7 % 13 / 2)
+    write_story(folder, size, until, happens)
     return _times(Player(story_file.load(folder), folder / "night.db"))
 
 
-def _write_fleet(folder: Path, size: Size, minutes: Callable[[int], float]) -> None:
+def write_fleet(
+    folder: Path,
+    size: Size,
+    minutes: Callable[[int], float],
+    disk_gb: Callable[[int], float] = lambda _: 60.0,
+) -> None:
+    """Write a fleet of this size: minutes and disk of each VM by its number."""
     folder.mkdir(parents=True)
     lines = ["format = 1"]
     for number in range(size.sources):
@@ -64,7 +70,7 @@ def _write_fleet(folder: Path, size: Size, minutes: Callable[[int], float]) -> N
         lines.append('volumes = { "D:" = 900000.0 }')
     for number in range(size.total):
         lines.append(f'[[vm]]\nname = "vm{number:04}"\nhost = "src{number % size.sources:02}"')
-        lines.append(f"minutes = {minutes(number):.1f}")
+        lines.append(f"minutes = {minutes(number):.1f}\ndisk_gb = {disk_gb(number):.1f}")
     lines.append('[costs]\nlike = "vmm"\n')
     (folder / "fleet.toml").write_text("\n".join(lines), encoding="utf-8")
 
@@ -75,9 +81,11 @@ def _empty_all(size: Size) -> str:
     return f"host {sources} to {names}"
 
 
-def _write_story(folder: Path, request: str, until: str, happens: str = "") -> None:
+def write_story(folder: Path, size: Size, until: str, happens: str = "", request: str = "") -> None:
+    """Write a story with one request: empty all sources, if no other is given."""
     story = f'about = "A night"\nuntil = "{until}"\n[people]\nann = ["operator"]\n{happens}\n'
-    story += f'[[at]]\nt = "0s"\ndo = "say"\nby = "ann"\ntext = "{request}"\n'
+    story += '[[at]]\nt = "0s"\ndo = "say"\nby = "ann"\n'
+    story += f'text = "{request or _empty_all(size)}"\n'
     (folder / "story.toml").write_text(story, encoding="utf-8")
 
 
@@ -178,8 +186,8 @@ _VALUES = re.compile(r"'(?:[^']|'')*'|(?<![a-z_])-?\d[\d.e+]*|NULL")
 def _ticks(folder: Path, request: str, size: Size) -> tuple[dict[str, float], float, float]:
     """Calls by name, rows, and bytes of values written in one tick, on average over ``TICKS`` of
     them. VMs take two hours."""
-    _write_fleet(folder, size, lambda number: 120.0)
-    _write_story(folder, request, "20m")
+    write_fleet(folder, size, lambda number: 120.0)
+    write_story(folder, size, "20m", request=request)
     player = Player(story_file.load(folder), folder / "night.db")
     try:
         player.play()

@@ -337,3 +337,16 @@ def test_a_start_without_a_begin_is_valid_at_once(scene, empty):
 
 def test_a_begin_that_is_no_time_is_refused(scene):
     assert scene.start(NotBefore="soon").error["code"] == "contract"
+
+
+def test_a_failure_is_not_dismissed_while_vmms_latest_job_about_the_vm_runs(scene):
+    scene.server.quirks.reread_seconds = 60
+    scene.world.power(scene.clock.now(), "web01", "MigrationFailed")
+    scene.vmm("Start-VmfReread", What="vm", Name=WEB01, NotAfter=scene.at(60))
+    early = clear(scene)
+    scene.pass_by(61)
+    late = clear(scene)
+
+    assert (early.error["class"], early.error["code"]) == ("stale", "busy")
+    assert late.document["ok"]
+    assert len(scene.calls("Repair-SCVirtualMachine")) == 1

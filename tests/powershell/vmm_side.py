@@ -151,7 +151,9 @@ def _vms(desk: Desk, now: float, bound: Row) -> Answer:
         vms = [vm for vm in vms if vm.name.casefold() == bound["Name"].casefold()]
     if "VMHost" in bound:
         vms = [vm for vm in vms if vm.vmm_host == _host_of(state, bound["VMHost"]).name]
-    return _objects(_vm(state, vm, now) for vm in vms)
+    reading = {job.object: {"MostRecentTaskID": job.id} for job in desk.rereads if not job.ended}
+    rows = (_vm(state, vm, now) for vm in vms)
+    return _objects({**row, **reading.get(row["ID"], {})} for row in rows)
 
 
 def _vm(state: State, vm: VmState, now: float) -> Row:

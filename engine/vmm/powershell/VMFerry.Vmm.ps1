@@ -855,6 +855,17 @@ function Assert-VmfNotMigrating {
     }
 }
 
+# Throw stale unless VMM's most recent job about this VM has ended. VMM may not know it any more.
+function Assert-VmfTaskEnded {
+    param($Server, $Vm)
+    $latest = [string] $Vm.MostRecentTaskID
+    if ($latest.Length -eq 0 -or [guid] $latest -eq [guid]::Empty) { return }
+    foreach ($job in @(Find-VmfJob -Server $Server -Id ([guid] $latest))) {
+        if ((Get-VmfJobState -Job $job) -ne 'running') { continue }
+        throw (New-VmfStale -Code 'busy' -Message "VMM's latest job about $($Vm.Name) has not ended")
+    }
+}
+
 # Running, Off, Saved, Paused or Other: the hypervisor's state, which VMM's own status may hide.
 function Get-VmfPowerWord {
     param($Vm)
@@ -931,9 +942,9 @@ function Clear-VmfFailure {
     .SYNOPSIS
     Drop VMM's failed job on a VM, if the VM is as the caller saw it. Idempotent.
     .DESCRIPTION
-    The VM must be on HostName and not be migrating, and NotAfter must not have passed on this server's
-    clock. Otherwise nothing is done and the class is stale. Directly before the change all of this is
-    checked again. A VM without a failed job is left alone. Nothing is re-read.
+    The VM must be on HostName and not be migrating, its most recent job must have ended, and NotAfter must
+    not have passed on this server's clock. Otherwise nothing is done and the class is stale. Directly
+    before the change all of this is checked again. A VM without a failed job is left alone. Nothing is re-read.
     .OUTPUTS
     One JSON text; data is {}.
     #>
@@ -957,6 +968,7 @@ function Clear-VmfFailure {
         foreach ($time in 1..2) {
             $vm = Find-VmfVmOn @place -VmId $VmId
             Assert-VmfAtRest @place -Vm $vm
+            Assert-VmfTaskEnded -Server $server -Vm $vm
             Assert-VmfInTime -Name $vm.Name -NotAfter $NotAfter
             if ([string] $vm.Status -notlike '*Failed') { return ConvertTo-VmfReply -Data ([ordered]@{}) }
         }
