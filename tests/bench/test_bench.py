@@ -28,7 +28,7 @@ def test_every_section_measures_something(tmp_path: Path):
     for rows in measured:
         assert len(rows) > 0
         assert all(row.measured for row in rows)
-    acks, economy, gaps, looks, ready = measured
+    acks, economy, gaps, looks, _, ready = measured
     assert [row.met for row in looks if row.what.startswith("2 hosts emptied")][:1] == [True]
     assert [row.met for row in acks if row.what.startswith("Decisions acked")] == [True, True]
     assert next(row for row in economy if row.what == "answered with 429").met
