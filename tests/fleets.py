@@ -48,7 +48,9 @@ def fresh(fleet: Fleet, **changes: object) -> Fleet:
             silent = replace(age(HOSTS, None), tries=1, tried=HOSTS + 1, error="no answer")
             ages[PartKind.SHOWN, host.name.casefold()] = silent
     words = {
-        (host.name.casefold(), vm.id): LastWord(HOSTS, fleet.at, says(vm, host.name), fleet.at)
+        (host.name.casefold(), vm.id): LastWord(
+            HOSTS, fleet.at, says(vm, host.name), fleet.at, fleet.at
+        )
         for host in fleet.hosts
         for vm in fleet.vms
         if host.seen_at is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from engine.advance.calls import CallAnswer
@@ -69,7 +69,18 @@ def begin_attempts(pen: Pen, call: Call) -> list[tuple[Move, int]]:
         return [(call.move, attempt)]
     moves = call.moves if isinstance(call, SaveBaselines) else (call.move,)
     host = call.repair.host if isinstance(call, PutBack) else call.host
-    return [(move, pen.attempts.begin(move, _KINDS[type(call)], host)) for move in moves]
+    detail = _detail_of(call)
+    return [
+        (move, pen.attempts.begin(move, _KINDS[type(call)], host, detail=detail)) for move in moves
+    ]
+
+
+def _detail_of(call: Call) -> Mapping[str, object]:
+    """Differences that an attempt is to restore: known even if it is never answered."""
+    if not isinstance(call, PutBack):
+        return {}
+    rows = [[one.adapter, one.what, one.value] for one in call.differences]
+    return {"differences": rows, "half": call.half}
 
 
 @dataclass(frozen=True)
@@ -97,13 +108,9 @@ def write_answer(pen: Pen, vmm: str, begun: BegunCall, answer: CallAnswer) -> No
             text = f"{call.move.vm}: VMM was asked to stop job {call.job}.{said}"
             pen.moves.note_stop(call.move, call.job, text)
         case _:
-            detail = {}
-            if isinstance(call, PutBack):
-                rows = [[d.adapter, d.what, d.value] for d in call.differences]
-                detail = {"differences": rows, "half": call.half}
             for move, attempt in attempts:
                 kind, ended = _KINDS[type(call)], result_of(answer.error)
-                pen.attempts.end(move, attempt, kind, *ended, detail)
+                pen.attempts.end(move, attempt, kind, *ended)
 
 
 def result_of(error: VmmError | None) -> tuple[Result, str]:
@@ -167,6 +174,8 @@ def _write_networks(pen: Pen, call: NetworkRead, begun: BegunCall, answer: CallA
             network = found[move.vm_id]
             when = begun.row.id, begun.row.begun
             pen.networks.keep(move.run, move.vm_id, role, call.host, network, *when)
+            if move.wait is Wait.HOST_DOWN:  # it waited for this answer
+                pen.moves.end_wait(move)
         elif absent:
             why = str(answer.error) if answer.error else absent
             pen.moves.hold(move, Wait.HOST_DOWN, f"its network cannot be read: {why}")

@@ -29,7 +29,7 @@ from engine.language.sentence import Quote, say
 from engine.model import Fleet, Look, MoveState, PartKind, RunRecord, Wait
 from engine.policy.facts import Facts
 from engine.policy.looking import is_looked_at, looks_due, next_look
-from engine.policy.plan import LIVING, plan
+from engine.policy.plan import LIVING, plan, plan_without_vmm
 from engine.policy.steps import Arrive, Call, Hold, Plan, SeeCalm, Step
 from engine.settings import Settings
 from engine.store import queries
@@ -189,6 +189,7 @@ class Engine:
         fleet = self.calls.parts.fleet()
         error = self.calls.parts.errors.get((PartKind.JOBS, ""))
         if living and error is not None:
+            self._repair_without_vmm(records, facts, fleet)
             raise error
         if not living:
             return _Step(Advanced(acted, self._earliest(next_look((), facts, fleet, self.rules))))
@@ -207,6 +208,13 @@ class Engine:
             ended=[key_of(one.step) for one in ended],
             goes_on=any(isinstance(step, Arrive | SeeCalm) for step in made.steps),
         )
+
+    def _repair_without_vmm(self, records: Sequence[RunRecord], facts: Facts, fleet: Fleet) -> None:
+        """Put back Hyper-V's half of networks: that needs no answer of VMM."""
+        facts = replace(facts, calls=queries.open_calls(self.store, self.vmm))
+        made = plan_without_vmm(records, fleet, self.clock.now(), self.rules, facts)
+        if made.steps or made.looks:
+            self.calls.make(self._write(records, fleet, made))
 
     def _read(self) -> tuple[Sequence[RunRecord], Sequence[RunRecord], Facts]:
         """Read all runs, those that have not ended, and the facts."""

@@ -75,7 +75,8 @@ class Parts:
             self.errors.pop(look.key, None)
             body = answer.body
             if isinstance(body, Pulse):
-                body = replace(body, words=self._words(look, row, body, pen.now))
+                words = self._words(look, row, body, pen.now)
+                body = replace(body, words=words, ahead=body.time - pen.now)
             if isinstance(body, JobList):
                 body = self._with_ends(look, body, newest)
                 body = self._with_stood(look, body, pen.now)
@@ -89,7 +90,7 @@ class Parts:
         there = {vm.id: vm for vm in pulse.vms}
         moving = {migration.vm_id for migration in pulse.migrations}
         new = (
-            Word(id_, row.id, row.begun, there.get(id_), now, moving=id_ in moving)
+            Word(id_, row.id, row.begun, there.get(id_), now, id_ in moving, pulse.time)
             for id_ in look.ids
         )
         before = self._parts.get(look.key)

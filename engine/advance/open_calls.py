@@ -28,7 +28,8 @@ from engine.model import (
     Result,
     RunRecord,
 )
-from engine.policy.steps import KIND_OF, Call, Start, hosts_of, moves_of
+from engine.policy.freshness import AGAIN
+from engine.policy.steps import KIND_OF, Call, ReadModels, ReadPorts, Start, hosts_of, moves_of
 from engine.settings import Settings
 from engine.store import queries
 from engine.store.pen import Pen
@@ -61,6 +62,11 @@ OVERDUE = 600.0
 """Seconds, ten passes, after which a re-read goes before the starts and repairs on its host."""
 
 
+def _reading(call: Call) -> tuple[type, str] | None:
+    """Kind and host of a reading of networks that nothing else counts; ``None``: another call."""
+    return (type(call), call.host) if isinstance(call, ReadPorts | ReadModels) else None
+
+
 class OpenCalls:
     """The calls of one engine. ``store`` and ``vmm`` are the engine's, ``writing`` opens its
     pen."""
@@ -75,10 +81,12 @@ class OpenCalls:
         calls = min(settings.engine.lanes, sessions)
         self._caps = Caps(calls, max(1, sessions // 4), rereads)
         self._limits, self._window = limits_of(settings), settings.engine.start_window
+        self._tick = settings.engine.tick
         self._came: deque[Answered] = deque()
         self._begun: dict[int, BegunCall] = {}
         self._waiting: dict[Key, float] = {}  # re-reads that a plan wants, since when
         self._late: dict[int, BegunCall] = {}  # given up, but still running
+        self._failed: dict[tuple[type, str] | None, float] = {}  # readings that failed, and when
 
     def begin(
         self, pen: Pen, epoch: int, calls: Sequence[Call], looks: Sequence[Look]
@@ -90,10 +98,16 @@ class OpenCalls:
         first = [look for look in rereads if pen.now - self._waiting[look.key] >= OVERDUE]
         lanes = self._lanes()
         begun = [self._write_look(pen, epoch, k) for k in first if lanes.admit_look(k)]
-        admitted = [call for one in calls if (call := lanes.admit(one)) is not None]
+        rested = [call for call in calls if not self._is_at_rest(call, pen.now)]
+        admitted = [call for one in rested if (call := lanes.admit(one)) is not None]
         begun += [self._write(pen, epoch, call) for call in admitted]
         rest = (look for look in looks if look not in first)
         return begun + [self._write_look(pen, epoch, k) for k in rest if lanes.admit_look(k)]
+
+    def _is_at_rest(self, call: Call, now: float) -> bool:
+        """Tell whether this reading of networks failed a moment ago: it is not repeated at once."""
+        at = self._failed.get(_reading(call)) if _reading(call) is not None else None
+        return at is not None and at <= now < at + AGAIN * self._tick
 
     def begin_looks(self, pen: Pen, epoch: int, looks: Sequence[Look]) -> list[BegunCall]:
         """Write those regular looks that may begin now. ``make`` makes them."""
@@ -191,6 +205,9 @@ class OpenCalls:
     def _end(self, pen: Pen, begun: BegunCall, answer: CallAnswer) -> None:
         if not isinstance(begun.step, Look):
             write_answer(pen, self.vmm, begun, answer)
+            self._failed.pop(_reading(begun.step), None)
+            if answer.error is not None:
+                self._failed[_reading(begun.step)] = pen.now
             return
         self.parts.take(pen, begun.step, begun.row, answer)
         pen.calls.drop(self.vmm, begun.row.id)

@@ -72,7 +72,7 @@ class _Composer:
         is_later = self._age(PartKind.KNOWN, name).asked > self._age(PartKind.SITE).asked
         known = inventory.host if inventory and is_later else listed
         shown = self._body(PartKind.SHOWN, name, HostInventory)
-        pulse, felt = self._body(PartKind.PULSE, name, Pulse), self._age(PartKind.PULSE, name)
+        pulse = self._body(PartKind.PULSE, name, Pulse)
         counts = [n for n in (pulse.live, pulse.storage) if n is not None] if pulse else []
         silence = self._silence(name)
         rereads = [self._age(kind, name) for kind in REREADS]
@@ -96,7 +96,7 @@ class _Composer:
             tries=max((age.tries for age in rereads), default=0),
             counted=max(counts, default=None),
             moving=tuple((m.vm_id, m.destination) for m in pulse.migrations) if pulse else (),
-            ahead=pulse.time - (felt.answered_at or 0.0) if pulse else None,
+            ahead=pulse.ahead if pulse else None,
             replicas=self._replicas(name),
         )
 
@@ -184,7 +184,9 @@ class _Composer:
         """By host, case folded, and VM id: its Hyper-V's last word on the VM alone."""
         pulses = ((part.key[1], part.body) for part in self.parts.values())
         return {
-            (host, word.vm_id): LastWord(word.asked, word.asked_at, word.says, word.answered_at)
+            (host, word.vm_id): LastWord(
+                word.asked, word.asked_at, word.says, word.answered_at, word.clock
+            )
             for host, pulse in pulses
             if isinstance(pulse, Pulse)
             for word in pulse.words

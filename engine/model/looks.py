@@ -51,7 +51,7 @@ class ShownVm:
 class Word:
     """Word of a host's Hyper-V on one VM; ``vm`` is ``None`` if the VM is not there. ``asked`` is
     the number of the question, ``asked_at`` and ``answered_at`` are Unix seconds. ``moving``: a
-    running migration job of this host moves the VM."""
+    running migration job of this host moves the VM. ``clock``: the host's own (Unix seconds)."""
 
     vm_id: str
     asked: int
@@ -59,6 +59,7 @@ class Word:
     vm: ShownVm | None = None
     answered_at: float = 0.0
     moving: bool = False
+    clock: float = 0.0
 
     @property
     def says(self) -> Says:
@@ -85,7 +86,8 @@ class Pulse:
     ``migrations``: its running migration jobs, read before the counters. ``live``, ``storage``:
     Hyper-V's counters of active migrations, ``live_limit``, ``storage_limit`` their maxima,
     ``live_enabled``: whether live migration is switched on; ``None``: it cannot be read. ``words``:
-    latest word on each VM that a pulse asked for since the last full list. Ports leave them empty.
+    latest word on each VM that a pulse asked for since the last full list; ``ahead``: seconds by
+    which the host's clock was ahead when this was answered. Ports leave both empty.
     """
 
     host: str
@@ -98,6 +100,7 @@ class Pulse:
     storage_limit: int | None = None
     live_enabled: bool | None = None
     words: tuple[Word, ...] = ()
+    ahead: float | None = None
 
 
 @dataclass(frozen=True)

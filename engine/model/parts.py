@@ -38,7 +38,8 @@ class Part:
             case Pulse():
                 moving = tuple(replace(one, progress=0) for one in self.body.migrations)
                 words = tuple((word.vm_id, word.vm, word.moving) for word in self.body.words)
-                return replace(self.body, time=0.0, migrations=moving, words=()), words
+                plain = replace(self.body, time=0.0, ahead=None, migrations=moving, words=())
+                return plain, words
         return self.body
 
     def answered(self, look: Look, number: int, newest: int, asked_at: float, now: float) -> Part:

@@ -43,10 +43,10 @@ def to_judge_end(fleet: Fleet, attempt: Attempt, after: int, now: float, options
     whose word is not known, or has to be heard again by now."""
     hosts = [h for h in (attempt.source, attempt.destination) if h is not None]
     if options.bulletproof:
-        jobs = fleet.age(PartKind.JOBS)
-        rereads = _reread(fleet, hosts, (jobs.asked_at or 0.0) - options.pass_, options)
-        if rereads:
-            return rereads
+        ages = [(host, fleet.age(PartKind.VMS, host)) for host in hosts]
+        wanted = [h for h, a in ages if a.asked <= after and a.tries <= options.refreshes]
+        if wanted:
+            return tuple(Look(PartKind.VMS, host) for host in wanted)
     lacking = (h for h in hosts if _has_to_say(fleet, h, attempt, after, now))
     return tuple(Look(PartKind.PULSE, host, (attempt.vm_id,)) for host in lacking)
 
@@ -124,10 +124,10 @@ def to_start(
 
 
 def _reread(fleet: Fleet, hosts: Iterable[str], since: float, options: Options) -> Looks:
-    """Light re-reads of these hosts' VMs, unless one was asked for at ``since`` or later, or failed
-    again and again."""
+    """Light re-reads of these hosts' VMs, unless one ended at ``since`` or later, or failed again
+    and again. Counted from the question, a re-read that takes long would be repeated for ever."""
     ages = [(host, fleet.age(PartKind.VMS, host)) for host in hosts]
-    wanted = [h for h, a in ages if (a.asked_at or 0.0) < since and a.tries <= options.refreshes]
+    wanted = [h for h, a in ages if (a.answered_at or 0.0) < since and a.tries <= options.refreshes]
     return tuple(Look(PartKind.VMS, host) for host in wanted)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from engine.language.sentence import HostName, say
 from engine.model import (
+    HYPERV,
     Attempt,
     Fleet,
     Look,
@@ -46,6 +47,7 @@ from engine.policy.steps import (
     Hear,
     LetGo,
     Plan,
+    PutPorts,
     ReadModels,
     ReadPorts,
     SeePower,
@@ -123,6 +125,47 @@ def _with_attempt(entry: MoveRecord, attempt: Attempt | None) -> MoveRecord:
         return entry
     attempts = (attempt if a.id == attempt.id else a for a in entry.attempts)
     return replace(entry, attempts=tuple(attempts))
+
+
+def plan_without_vmm(
+    runs: Sequence[RunRecord], fleet: Fleet, now: float, rules: Rules, facts: Facts
+) -> Plan:
+    """Plan what needs no answer of VMM while it gives none: Hyper-V's half of the networks of VMs
+    that have arrived, and the damage found there. ``fleet`` is what is known from before."""
+    builder = PlanBuilder(fleet, rules, now)
+    for record in runs:
+        ground = _Ground(fleet, now, rules, facts, Breakers(), {}, {})
+        for entry in record.moves if record.run.state in LIVING else ():
+            if entry.move.state is MoveState.RESTORING:
+                view = _view(record, entry, ground)
+                verdict = _await_call(view) or restoring.restoring(view)
+                if _needs_no_vmm(verdict.step):
+                    builder.add(verdict, record.run.options)
+    looks = tuple(look for look in builder.looks if look.kind in HYPERV)
+    return Plan(tuple(_in_bulk(builder.steps)), looks, builder.due)
+
+
+def _needs_no_vmm(step: Step | None) -> bool:
+    if isinstance(step, Finish):
+        return step.state is MoveState.DAMAGED
+    return isinstance(step, ReadPorts | PutPorts)
+
+
+def _view(record: RunRecord, entry: MoveRecord, ground: _Ground) -> View:
+    vm_id = entry.move.vm_id
+    return View(
+        run=record.run,
+        record=entry,
+        approvals=record.approvals,
+        fleet=ground.fleet,
+        rules=ground.rules,
+        now=ground.now,
+        owner=ground.owners.get(vm_id),
+        doubted_by=ground.doubted.get(vm_id),
+        facts=ground.facts,
+        breakers=ground.breakers,
+        known=ground.known,
+    )
 
 
 def _check_rights(
@@ -206,19 +249,7 @@ def _climb(record: RunRecord, ground: _Ground, builder: PlanBuilder) -> list[Rea
         if entry.move.over:
             continue
         vm_id = entry.move.vm_id
-        view = View(
-            run=run,
-            record=_see_power(entry, fleet, rules, now, builder),
-            approvals=record.approvals,
-            fleet=fleet,
-            rules=rules,
-            now=now,
-            owner=ground.owners.get(vm_id),
-            doubted_by=ground.doubted.get(vm_id),
-            facts=ground.facts,
-            breakers=ground.breakers,
-            known=ground.known,
-        )
+        view = _view(record, _see_power(entry, fleet, rules, now, builder), ground)
         verdict = _await_call(view) or _ladder(view)
         builder.add(verdict, run.options)
         if verdict.pauses:

@@ -37,6 +37,7 @@ class AttemptPen(Transaction):
         source: str,
         destination: str | None = None,
         not_after: float | None = None,
+        detail: Mapping[str, object] | None = None,
     ) -> int:
         """Write an attempt before it is made. Returns the attempt's number."""
         row = {
@@ -49,6 +50,7 @@ class AttemptPen(Transaction):
             "begun": self.now,
             "not_after": not_after,
             "opened": self._newest_call(move.run),
+            "detail": codec.dumps(detail or {}),
         }
         attempt = self.db.insert("attempts", row)
         detail = {"attempt": attempt, "attempt_kind": str(kind), "destination": destination}
@@ -79,11 +81,9 @@ class AttemptPen(Transaction):
         kind: AttemptKind,
         result: Result,
         error: str = "",
-        detail: Mapping[str, object] | None = None,
     ) -> None:
         """Write the observed result of an attempt."""
-        change = {**self._closed(attempt, result, error), "detail": codec.dumps(detail or {})}
-        self.db.update("attempts", attempt, change)
+        self.db.update("attempts", attempt, self._closed(attempt, result, error))
         why = say(". {}", Quote(error)) if error else ""
         said = "completed" if result is Result.OK else f"had no effect ({result})"
         said = str(result) if result in CHARGED else said

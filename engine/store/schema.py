@@ -190,6 +190,8 @@ def m014_hearings(db: Database) -> None:
     db.execute("ALTER TABLE attempts ADD COLUMN opened INTEGER NOT NULL DEFAULT 0")
     db.execute("ALTER TABLE attempts ADD COLUMN found TEXT")
     db.execute("ALTER TABLE attempts ADD COLUMN hearing TEXT NOT NULL DEFAULT '{}'")
+    # What earlier versions read of VMM's half may be older than VMM's re-read: read it again.
+    db.execute("UPDATE networks SET asked = 0 WHERE role = 'models'")
     db.execute("ALTER TABLE attempts ADD COLUMN ran_from REAL")
     db.execute("ALTER TABLE attempts ADD COLUMN ran_to REAL")
     db.execute("ALTER TABLE runs ADD COLUMN empty_calm TEXT NOT NULL DEFAULT '{}'")

@@ -221,7 +221,7 @@ class Scene:
         """Set both halves of the network that was last read, VMM's after a re-read of the VM."""
         at = self.now - age
         read = Reading(f"id-{name}", fqdn(host), network, at, self.number(at))
-        self.reread(name, age)
+        self.reread(name, age + 1)
         return self._record(name, 1, ports=read, models=read)
 
     def reread(self, name: str = "web01", age: float = 1.0) -> Scene:
@@ -259,6 +259,8 @@ class Scene:
         known = replace(known, **changes)
         if known.ended is not None and "closed" not in changes:
             known = replace(known, closed=self.number(known.ended))
+        if "opened" not in changes and known.kind not in MIGRATIONS:
+            known = replace(known, opened=self.number(known.ended or known.begun))
         before = self.moves[run, name].attempts
         return self._record(name, run, attempts=(*before, known))
 
@@ -326,7 +328,7 @@ class Scene:
         )
         known = fresh(replace(fleet, idle=self._idle(fleet)))
         gone = {a.vm_id for a in self._open_attempts()} - {vm.id for vm in self.vms.values()}
-        absent = LastWord(HOSTS, self.now, Says.ABSENT, self.now)
+        absent = LastWord(HOSTS, self.now, Says.ABSENT, self.now, self.now)
         none = {
             (host.name, vm): absent for host in self.hosts.values() if host.seen_at for vm in gone
         }
@@ -353,8 +355,9 @@ class Scene:
         if not attempt.open or attempt.kind not in MIGRATIONS or self.is_first_word:
             return attempt
         fleet = self.fleet()
+        at = self.now - 40
         words = {
-            key: replace(w, asked=w.asked - 1, asked_at=self.now - 40, answered_at=self.now - 40)
+            key: replace(w, asked=w.asked - 1, asked_at=at, answered_at=at, clock=at)
             for key, w in fleet.words.items()
         }
         return arrival.hear(attempt, replace(fleet, words=words))

@@ -111,7 +111,9 @@ def test_a_running_job_without_a_source_comes_from_where_vmm_shows_its_vm():
 
 
 def test_the_counters_and_the_clock_of_a_host_come_from_its_pulse():
-    fleet = compose("vmm01", [site(), shown(HV01, 2), pulse(HV01, 3, live=1, storage=2)])
+    fleet = compose(
+        "vmm01", [site(), shown(HV01, 2), pulse(HV01, 3, live=1, storage=2, ahead=50.0)]
+    )
 
     assert (fleet.host(HV01).counted, fleet.host(HV01).ahead) == (2, 50.0)
     assert fleet.host(HV02).counted is None

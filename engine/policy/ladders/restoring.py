@@ -18,10 +18,13 @@ from engine.model import (
     AttemptKind,
     Difference,
     Half,
+    Look,
     Move,
     MoveRecord,
+    MoveState,
     Network,
     Outcome,
+    PartKind,
     Reading,
     Result,
     Wait,
@@ -64,9 +67,10 @@ def restoring(view: View) -> Verdict:
     looks = freshness.to_trust_status(view.fleet, vm.vmm_host or host, view.last_closed)
     if not looks and vm.failed and may_repair_vm(view, AttemptKind.DISMISS):
         return Verdict(Dismiss(move, host, view.valid_until))
-    # Hyper-V's half of the network does not wait for VMM, only the end of the move does.
+    # Hyper-V's half of the network does not wait for VMM, only the good end of the move does.
     verdict = _check_network(view, host)
-    is_end = isinstance(verdict.step, Finish | Return)
+    is_damage = isinstance(verdict.step, Finish) and verdict.step.state is MoveState.DAMAGED
+    is_end = isinstance(verdict.step, Finish | Return) and not is_damage
     return replace(
         verdict, step=None if looks and is_end else verdict.step, looks=verdict.looks + looks
     )
@@ -85,11 +89,13 @@ def _check_network(view: View, host: str) -> Verdict:
         return replace(_read(view, host, ReadPorts(host, (move,))), looks=looks)
     verdict = _put_ports_back(view, host, baseline.network, ports.network)
     if verdict is not None:
-        return replace(verdict, looks=looks)
+        return replace(verdict, looks=verdict.looks + looks)
     if view.is_destination(host) and arrival.has_stopped(record, view.vm):
         return Verdict(_not_running(view, host))
     models = record.models
-    if looks or models is None or not _is_read(view, models, host, _last_change(record, "models")):
+    reread = view.fleet.age(PartKind.VM, move.vm_id).answered
+    after = max(_last_change(record, "models"), reread)
+    if looks or models is None or not _is_read(view, models, host, after):
         return Verdict(looks=looks) if looks else _read(view, host, ReadModels(host, (move,)))
     return _put_models_back(view, host, baseline.network)
 
@@ -118,9 +124,11 @@ def _waited_too_long(view: View, wait: Wait) -> bool:
 def _put_ports_back(view: View, host: str, saved: Network, ports: Network) -> Verdict | None:
     """Restore Hyper-V's half; ``None``: nothing is left to restore there."""
     repair = network.repair_ports(host, saved, ports)
-    if not repair.adapters or not _may_restore(view, "ports"):
+    if not repair.adapters:
         return None
     lost = network.compare(saved, network.assume_models(saved, ports))
+    if not _may_restore(view, "ports"):
+        return Verdict(_damaged(view, host, lost))
     step = PutPorts(view.move, repair, lost, view.valid_until_at(host))
     return _put_back(view, step, _damaged(view, host, lost))
 
@@ -158,8 +166,9 @@ def _replugged(record: MoveRecord) -> tuple[Difference, ...]:
         half = attempt.detail.get("half")
         for one in _differences(attempt):
             key = one.adapter, one.what
-            # A repair without an answer, or refused half-way, may have restored it, too.
-            if half == "ports" and one.what in ("switch", "vlan") and attempt.result not in FREE:
+            # A repair without an answer, or cut by a kill, may have restored it, too.
+            is_done = attempt.result not in (Result.LOCKED, Result.BUSY)
+            if half == "ports" and one.what in ("switch", "vlan") and is_done:
                 told[key] = one
             elif half != "ports" and attempt.result is Result.OK:
                 told.pop(key, None)
@@ -197,15 +206,20 @@ def _put_back(view: View, step: PutBack, ending: Finish) -> Verdict:
         text = say("its network cannot be restored yet: {}", Quote(last.error))
         verdict = hold_or(view, Wait.HOST_LOCKED, text, ending)
         if again > view.now or isinstance(verdict.step, Finish):
-            return replace(verdict, due=min(again, verdict.due or again))
+            look = Look(PartKind.PULSE, step.repair.host)  # shows the host's clock anew
+            asked = view.fleet.age(*look.key).asked_at or 0.0
+            is_old = last.result is Result.STALE and asked < (last.ended or 0.0)
+            due = min(again, verdict.due or again)
+            return replace(verdict, due=due, looks=(look,) if is_old else ())
     return Verdict(step)
 
 
 def _restores(record: MoveRecord, half: Half | None = None) -> tuple[Attempt, ...]:
     """Repairs of the VM's network, or of one half, since its last migration or a person's retry."""
-    arrived = max((a.ended or a.begun for a in record.of(*MIGRATIONS)), default=0.0)
-    arrived = max(arrived, record.move.retried or 0.0)
-    since = (a for a in record.of(AttemptKind.RESTORE) if (a.ended or a.begun) >= arrived)
+    arrived = max((a.closed for a in record.of(*MIGRATIONS)), default=0)
+    again = record.move.retried or 0.0
+    tried = (a for a in record.of(AttemptKind.RESTORE) if (a.ended or a.begun) >= again)
+    since = (a for a in tried if a.opened >= arrived)
     return tuple(a for a in since if half is None or _is_of(a, half))
 
 

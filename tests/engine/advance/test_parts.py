@@ -9,7 +9,7 @@ import pytest
 from engine.advance.calls import CallAnswer
 from engine.advance.looks import KEPT, Parts
 from engine.errors import VmmUnavailable
-from engine.model import CallKind, Job, JobList, Look, OpenCall, PartKind, Pulse, Site
+from engine.model import CallKind, Job, JobList, KnownHost, Look, OpenCall, PartKind, Pulse, Site
 from engine.store import queries
 from engine.store.leases import Advancing
 from engine.store.pen import writing
@@ -127,3 +127,15 @@ def test_a_late_attempt_is_idle_from_the_first_list_that_shows_no_job_of_its_vm(
     assert idle[:2] == [{8: first}] * 2
     assert idle[2][8] == first
     assert 7 in idle[2]
+
+
+def test_a_hosts_clock_stays_as_it_was_answered_after_a_restart(taker):
+    """The age is written at each answer, the answer only with news: both clocks belong together."""
+    host = KnownHost("hv01.corp.example")
+    taker.take(Look(PartKind.SITE), Site((host,)))
+    for hours in (0, 1):
+        taker.now = NOW + 3600 * hours
+        taker.take(Look(PartKind.PULSE, host.name), Pulse(host.name, taker.now + 5 + 50))
+    taker.parts.forget()
+
+    assert taker.parts.fleet().host(host.name).ahead == 50

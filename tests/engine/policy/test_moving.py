@@ -51,7 +51,7 @@ from engine.policy.steps import (
     Start,
     Unhold,
 )
-from tests.fleets import JOBS, age
+from tests.fleets import HOSTS, JOBS, age
 
 MINUTE, HOUR = 60.0, 3600.0
 HV01, HV02 = "hv01.corp.example", "hv02.corp.example"
@@ -482,23 +482,40 @@ def test_a_word_that_differs_begins_both_hosts_anew(lost):
 
 
 @pytest.mark.parametrize(
-    ("asked_at", "twice"),
-    [(29.9, False), (30.0, True), (-3600.0, False)],
-    ids=["too soon", "30 s after the first answer", "the clock was set back"],
+    ("asked_at", "clock", "twice"),
+    [
+        (29.9, 29.9, False),
+        (30.0, 30.0, True),
+        (3600.0, 5.0, False),
+        (5.0, 3600.0, False),
+        (-3600.0, 30.0, False),
+        (30.0, -3600.0, False),
+    ],
+    ids=[
+        "too soon",
+        "30 s after the first answer",
+        "our clock was set forward",
+        "the host's clock was set forward",
+        "our clock was set back",
+        "the host's clock was set back",
+    ],
 )
 def test_a_word_counts_twice_if_it_is_asked_for_thirty_seconds_after_the_first_answer(
-    asked_at, twice
+    asked_at, clock, twice
 ):
-    heard = Hearing(100).hear(HV01, word(101, -40.0, Says.AT_REST, answered_at=0.0), 105, 30.0)
-    again = heard.hear(HV01, word(106, asked_at, Says.AT_REST), 107, 30.0)
+    first = LastWord(101, -40.0, Says.AT_REST, 0.0, 0.0)
+    heard = Hearing(100).hear(HV01, first, 105, 30.0)
+    second = LastWord(106, asked_at, Says.AT_REST, asked_at, clock)
+    again = heard.hear(HV01, second, 107, 30.0)
+    later = replace(second, asked=110, asked_at=asked_at + 60, clock=clock + 60)
 
     assert again.of(HV01).twice is twice
-    assert again.hear(HV01, word(106, asked_at, Says.AT_REST), 109, 30.0) == again
-    assert again.hear(HV01, word(110, asked_at + 60, Says.AT_REST), 111, 30.0).of(HV01).twice
+    assert again.hear(HV01, second, 109, 30.0) == again
+    assert again.hear(HV01, later, 111, 30.0).of(HV01).twice
 
 
-def word(asked: int, at: float, says: Says, answered_at: float | None = None) -> LastWord:
-    return LastWord(asked, at, says, at if answered_at is None else answered_at)
+def word(asked: int, at: float, says: Says) -> LastWord:
+    return LastWord(asked, at, says, at, at)
 
 
 def test_a_start_without_an_answer_keeps_its_slots(doubtful):
@@ -966,3 +983,31 @@ def _stands_too_long(scene, dice: random.Random) -> bool:
             return True
         done += step
     return False
+
+
+def test_vmms_half_is_read_again_if_it_was_read_before_vmms_re_read(arrived):
+    arrived.reading(SAVED, age=3.0).reread(age=1.0)
+
+    assert isinstance(arrived.restoring().step, ReadModels)
+
+
+def test_the_hosts_clock_is_asked_for_again_before_a_repair_that_came_too_late_is_repeated(arrived):
+    arrived.reading(LOST).attempt(Result.STALE, AttemptKind.RESTORE, ended=arrived.now - 2)
+    arrived.with_ages(
+        lambda fleet: replace(
+            fleet, ages={**fleet.ages, (PartKind.PULSE, HV02): age(HOSTS, fleet.at - 60)}
+        )
+    )
+
+    assert arrived.restoring().looks == (Look(PartKind.PULSE, HV02),)
+
+
+def test_repairs_are_counted_though_the_clock_was_set_back(arrived, told):
+    """Order is decided by the numbers of calls."""
+    arrived.reading(LOST)
+    for _ in range(3):
+        arrived.attempt(
+            Result.REFUSED, AttemptKind.RESTORE, begun=0.0, ended=1.0, opened=85, closed=86
+        )
+
+    assert told(arrived.restoring()) == "damaged NETWORK"

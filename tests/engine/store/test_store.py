@@ -782,14 +782,16 @@ def test_an_illegal_change_of_state_rolls_back_its_transaction(store, run):
 
 def test_an_attempt_is_written_before_its_call_and_open_until_its_end_is_seen(store, run):
     with writing(store, NOW) as pen:
-        number = pen.attempts.begin(the_move(store), AttemptKind.LIVE, HV01, HV02, NOW + 60)
+        number = pen.attempts.begin(
+            the_move(store), AttemptKind.LIVE, HV01, HV02, NOW + 60, {"n": 1}
+        )
         pen.moves.set_state(the_move(store), MoveState.MOVING, "moves", destination=HV02)
     begun = queries.record(store, run).moves[0]
     with writing(store, NOW + 1) as pen:
         pen.attempts.issue(begun.move, number, "job-7")
         assert pen.attempts.open_migration(begun.move).job == "job-7"
     with writing(store, NOW + 99) as pen:
-        pen.attempts.end(begun.move, number, AttemptKind.LIVE, Result.FAILED, "no space", {"n": 1})
+        pen.attempts.end(begun.move, number, AttemptKind.LIVE, Result.FAILED, "no space")
         assert pen.attempts.open_migration(begun.move) is None
         pen.moves.return_to_pending(begun.move, "again", None)
     ended = queries.record(store, run).moves[0].attempts[0]

@@ -112,3 +112,54 @@ def test_a_vmm_that_never_lists_its_jobs_in_time_starts_nothing_and_the_reason_i
     assert "web01 waits: VMM takes long to answer what runs now" in text
     assert "start_move" not in text
     assert int(text.split("pulse ")[-1].split(",")[0]) < 600 / 5 * 2 + 10  # both hosts, once a tick
+
+
+LOSES = "[lies]\nlose_acls_live = 1.0\n"
+
+
+def test_a_lost_rule_is_put_back_while_vmm_is_down(night):
+    """The VM arrives, the first repair meets a lock, and then VMM is gone for two hours."""
+    lock = fault("put_ports", "locked", t="0s", times=1)
+    down = '[[at]]\non = "arrive:web01"\nt = "1s"\ndo = "down"\nvmm = true\nfor = "2h"\n'
+    text = night(f"{FLEET}{VM}{LOSES}", STORY.replace('"1h"', '"4h"') + lock + down).text
+    (line,) = (one for one in text.splitlines() if "restored: Inbound" in one)
+    repairs = [one for one in text.splitlines() if "network restore completed" in one]
+
+    assert float(repairs[0].split()[0]) < 700  # it arrives at about 500 s
+    assert float(line.split()[0]) > 7200  # told at the end, which waits for VMM
+
+
+def test_damage_is_told_though_vmm_does_not_answer_about_the_host(night):
+    refused = fault("known", "refused", t="2m", code="801", times=100_000)
+    broken = fault("put_ports", "refused", t="0s", code="5", times=3)
+    text = night(f"{FLEET}{VM}{LOSES}", STORY + refused + broken).text
+    (line,) = (one for one in text.splitlines() if "move.damaged" in one)
+
+    assert "its network is not as saved" in line
+    assert float(line.split()[0]) < 700
+
+
+def test_a_rule_that_cannot_be_put_back_is_told_by_name_though_vmms_half_cannot_be_read(night):
+    unread = fault("models", "refused", t="2m", code="5", times=100_000)
+    broken = fault("put_ports", "refused", t="0s", code="5", times=3)
+    text = night(f"{FLEET}{VM}{LOSES}", STORY + unread + broken).text
+    (line,) = (one for one in text.splitlines() if "move.damaged" in one)
+
+    assert "its network is not as saved" in line
+    assert float(line.split()[0]) < 700
+
+
+def test_a_reading_that_fails_is_repeated_at_intervals(night):
+    unread = fault("models", "refused", t="2m", code="5", times=100_000)
+    text = night(f"{FLEET}{VM}", STORY + unread).text
+    (calls,) = (line for line in text.splitlines() if line.startswith("calls: "))
+
+    assert int(calls.split("models ")[1].split(",")[0]) < 3600 / 15 + 10
+
+
+@pytest.mark.parametrize("seconds", [8.0, 58.0, 90.0])
+def test_a_bulletproof_run_goes_on_though_a_re_read_takes_as_long_as_a_pass(seconds, night):
+    story = STORY.replace("host hv01 to hv02", "host hv01 to hv02 bulletproof")
+    text = night(f"{FLEET}reread_vms = {seconds}\n{VM}", story).text
+
+    assert "R1 is completed: 1 of 1 moved." in text
