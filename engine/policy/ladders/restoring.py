@@ -83,7 +83,7 @@ def _check_network(view: View, host: str) -> Verdict:
         return _conclude(view, host, ())
     # VMM is asked to re-read the VM meanwhile: Hyper-V's half does not wait for it.
     looks = freshness.to_read_models(
-        view.fleet, move.vm_id, host, _last_change(record), _last_word(move), view.run.options
+        view.fleet, move.vm_id, host, _last_change(record), _last_word(view), view.run.options
     )
     if ports is None or not _is_read(view, ports, host, _last_change(record, "ports", "models")):
         return replace(_read(view, host, ReadPorts(host, (move,))), looks=looks)
@@ -287,13 +287,15 @@ def _is_read(view: View, reading: Reading, host: str, after: int) -> bool:
     """Tell whether a half was read on this host, after call ``after`` and a person's last word."""
     if not same_host(reading.host, host) or reading.asked <= after:
         return False
-    return reading.taken > _last_word(view.move)
+    return reading.taken > _last_word(view)
 
 
-def _last_word(move: Move) -> float:
+def _last_word(view: View) -> float:
     """Time of a person's last word. A retry or ``settle`` asks for a new look: earlier readings do
-    not count."""
-    return max(move.retried or 0.0, move.settled or 0.0)
+    not count. A time in the future shows that the clock was set back; no reading would ever be
+    young enough then."""
+    at = max(view.move.retried or 0.0, view.move.settled or 0.0)
+    return at if at <= view.now else 0.0
 
 
 def _last_change(record: MoveRecord, *halves: Half) -> int:

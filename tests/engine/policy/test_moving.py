@@ -1011,3 +1011,9 @@ def test_repairs_are_counted_though_the_clock_was_set_back(arrived, told):
         )
 
     assert told(arrived.restoring()) == "damaged NETWORK"
+
+
+def test_a_persons_retry_is_no_reason_to_read_for_ever_after_the_clock_was_set_back(arrived, told):
+    arrived.reading(SAVED).move(retried=arrived.now + HOUR)
+
+    assert told(arrived.restoring()) == "done MOVED"
