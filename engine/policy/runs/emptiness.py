@@ -18,18 +18,23 @@ from engine.policy.waits import Rules
 
 _NAMED = 5
 """Things on a host that are named before the rest is counted."""
+_REPLICA = "replica of {}"
 
 
 def occupants(host: str, fleet: Fleet) -> tuple[Sentence, ...]:
     """Name all that keeps a host from being called empty: VMs, also those that only one side shows,
     replica copies, and what is in flight to it."""
-    return (*_vms_on(host, fleet), *_copies_on(host, fleet), *_flights_to(host, fleet))
+    found = (*_vms_on(host, fleet), *_copies_on(host, fleet), *_flights_to(host, fleet))
+    return tuple(dict.fromkeys(found))  # VMM may know a copy, too
 
 
 def _vms_on(host: str, fleet: Fleet) -> Iterator[Sentence]:
     for vm in fleet.vms:
         in_vmm, in_hyperv = same_host(vm.vmm_host, host), _is_shown(vm, host)
         if vm.stored or not (in_vmm or in_hyperv):
+            continue
+        if "replica" in vm.blocks:
+            yield say(_REPLICA, VmName(vm.name))
             continue
         form = "{}" if in_vmm and in_hyperv else "{} (only in VMM)" if in_vmm else "{} (not in VMM)"
         yield say(form, VmName(vm.name))
@@ -42,7 +47,7 @@ def _is_shown(vm: Vm, host: str) -> bool:
 def _copies_on(host: str, fleet: Fleet) -> Iterator[Sentence]:
     found = fleet.host(host)
     for name in found.replicas if found is not None else ():
-        yield say("replica of {}", VmName(name))
+        yield say(_REPLICA, VmName(name))
 
 
 def _flights_to(host: str, fleet: Fleet) -> Iterator[Sentence]:

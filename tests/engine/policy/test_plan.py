@@ -815,6 +815,11 @@ OCCUPIED = [
     ),
     ("a replica copy", lambda s: s.host("hv01", replicas=("db01",)), "replica of db01"),
     (
+        "a replica copy that VMM knows, too",
+        lambda s: s.host("hv01", replicas=("db01",)).vm("db01", seen_on=(), blocks=("replica",)),
+        "replica of db01",
+    ),
+    (
         "a VM in flight to it",
         lambda s: s.vm("db01", at="hv03").job("db01", source="hv03", target="hv01"),
         "db01 (in flight to it)",
