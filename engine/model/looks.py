@@ -132,7 +132,8 @@ class KnownHost:
 
 @dataclass(frozen=True)
 class KnownVm:
-    """A VM as VMM knows it; its host and status may be out of date. ``stored``: in the library."""
+    """A VM as VMM knows it; its host and status may be out of date. ``stored``: in the library of
+    the server ``host``."""
 
     id: str
     name: str

@@ -199,7 +199,7 @@ def _known(vm: VmState) -> KnownVm:
     return KnownVm(
         id=vm.id,
         name=vm.name,
-        host=None if _is_stored(vm) else vm.vmm_host,
+        host=vm.vmm_host,
         status=vm.vmm_status,
         memory_mb=int(vm.spec.memory_gb * 1024),
         disk_mb=int(vm.spec.disk_gb * 1024),

@@ -76,7 +76,8 @@ class VmmHost(ScriptAnswer):
 
 
 class VmmVm(ScriptAnswer):
-    """A VM as VMM knows it. ``replica`` marks a copy made by Hyper-V Replica."""
+    """A VM as VMM knows it. ``replica`` marks a copy made by Hyper-V Replica; the ``host`` of a
+    ``stored`` VM is its library server."""
 
     id: str
     name: str

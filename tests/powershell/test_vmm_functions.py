@@ -162,6 +162,7 @@ def test_a_vm_in_the_library_is_reported_as_stored(scene):
     (found,) = scene.vmm("Get-VmfSite").data["vms"]
 
     assert (found["stored"], found["status"]) == (True, "Stored")
+    assert found["host"] == "hv01.corp.example"  # the server of its library
 
 
 def test_vmm_reports_the_network_switch_and_vlan_of_each_adapter(scene):

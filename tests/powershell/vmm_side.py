@@ -162,6 +162,7 @@ def _vm(state: State, vm: VmState, now: float) -> Row:
     jobs = [m for m in (*state.over, *state.open) if m.vm_id == vm.id]
     jobs = [m for m in jobs if m.phase not in ("void", "waiting")]
     latest = max(jobs, key=lambda m: m.begins).id if jobs else object_id("refresh", vm.id)
+    is_stored = host is not None and vm.vmm_status == "Stored"
     return {
         "type": SC + "VM",
         "ID": object_id("vm", vm.id),
@@ -177,6 +178,7 @@ def _vm(state: State, vm: VmState, now: float) -> Row:
         "IsUndergoingLiveMigration": vm.vmm_status == "UnderMigration",
         "MostRecentTaskID": latest,
         **{flag: word in vm.spec.blocks for word, flag in FLAGS.items()},
+        **({"HostName": None, "LibraryServer": _host(host, now)} if is_stored else {}),
     }
 
 

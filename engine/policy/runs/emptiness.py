@@ -23,7 +23,7 @@ _REPLICA = "replica of {}"
 
 def occupants(host: str, fleet: Fleet) -> tuple[Sentence, ...]:
     """Name all that keeps a host from being called empty: VMs, also those that only one side shows,
-    replica copies, and what is in flight to it."""
+    copies in a library or of a replica, and what is in flight to it."""
     found = (*_vms_on(host, fleet), *_copies_on(host, fleet), *_flights_to(host, fleet))
     return tuple(dict.fromkeys(found))  # VMM may know a copy, too
 
@@ -31,7 +31,10 @@ def occupants(host: str, fleet: Fleet) -> tuple[Sentence, ...]:
 def _vms_on(host: str, fleet: Fleet) -> Iterator[Sentence]:
     for vm in fleet.vms:
         in_vmm, in_hyperv = same_host(vm.vmm_host, host), _is_shown(vm, host)
-        if vm.stored or not (in_vmm or in_hyperv):
+        if not (in_vmm or in_hyperv):
+            continue
+        if vm.stored:
+            yield say("library copy of {}", VmName(vm.name))
             continue
         if "replica" in vm.blocks:
             yield say(_REPLICA, VmName(vm.name))

@@ -207,7 +207,7 @@ function Get-VmfVolumeList {
     , [object[]] $rows.ToArray()
 }
 
-# One VM as VMM knows it.
+# One VM as VMM knows it. The host of a stored VM is its library server.
 function ConvertTo-VmfVm {
     param($Vm)
     $replica = [bool] (Test-VmfReplica -Vm $Vm)
@@ -221,10 +221,13 @@ function ConvertTo-VmfVm {
         if ($blocking -and $blocks -notcontains $kinds[$name]) { $blocks += $kinds[$name] }
     }
     if ($replica) { $blocks += 'replica' }
+    $where = ConvertTo-VmfText -Value $Vm.HostName
+    $library = Get-VmfProperty -InputObject $Vm -Name 'LibraryServer' -Default $null
+    if (([string] $Vm.Status) -eq 'Stored' -and $null -ne $library) { $where = [string] $library.Name }
     [ordered]@{
         id        = Get-VmfVmId -Vm $Vm
         name      = [string] $Vm.Name
-        host      = ConvertTo-VmfText -Value $Vm.HostName
+        host      = $where
         status    = [string] $Vm.Status
         memory_mb = [int] $Vm.Memory
         disk_mb   = [long] [math]::Floor(([double] $Vm.TotalSize) / 1048576)

@@ -799,12 +799,6 @@ def test_a_run_does_not_end_while_a_source_is_unobserved(scene):
     assert scene.steps(SetRunState) == []
 
 
-def test_a_host_with_only_a_stored_vm_counts_as_empty(scene):
-    ended(scene).vm("template", stored=True).run(empty_calm={HV01: HOSTS - 1})
-
-    assert len(scene.steps(SeeEmpty)) == 1
-
-
 OCCUPIED = [
     ("a VM", lambda s: s.vm("db01"), "db01"),
     ("a VM that only VMM shows", lambda s: s.vm("db01", seen_on=()), "db01 (only in VMM)"),
@@ -813,6 +807,7 @@ OCCUPIED = [
         lambda s: s.vm("db01", vmm_host=HV03),
         "db01 (not in VMM)",
     ),
+    ("a library copy", lambda s: s.vm("gold", stored=True, seen_on=()), "library copy of gold"),
     ("a replica copy", lambda s: s.host("hv01", replicas=("db01",)), "replica of db01"),
     (
         "a replica copy that VMM knows, too",

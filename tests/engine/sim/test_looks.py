@@ -183,7 +183,7 @@ def test_the_site_has_all_hosts_and_the_vms_of_the_library() -> None:
     site = room.port.site()
     assert [host.name for host in site.hosts] == [HV1, HV2, HV3]
     (stored,) = site.vms
-    assert (stored.name, stored.host, stored.stored) == ("old01", None, True)
+    assert (stored.name, stored.host, stored.stored) == ("old01", HV1, True)
     assert "old01" not in [vm.name for vm in room.port.known(HV1).vms]
 
 

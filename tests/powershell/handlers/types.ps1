@@ -105,6 +105,7 @@ namespace Microsoft.SystemCenter.VirtualMachineManager
         public bool IsTestReplicaVM { get; set; }
         public VirtualNetworkAdapter[] VirtualNetworkAdapters { get; set; }
         public Guid MostRecentTaskID { get; set; }
+        public Host LibraryServer { get; set; }
     }
 
     public class VirtualNetworkAdapter : ClientObject
