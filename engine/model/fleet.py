@@ -174,9 +174,8 @@ class Fleet:
     tells of each part when it was asked and answered, ``words`` what a host's Hyper-V said last
     when it was asked for one VM, by host (case folded) and VM id. ``over``: by job, the newest call
     when VMM first said that it does not run; ``idle``: by attempt past its look-ups, the newest
-    call when VMM first said that no job of its VM runs.
-    ``unread``: by job, why VMM refused to read it; ``stood``: by running job, since when its
-    progress is the same (Unix seconds).
+    call when VMM first said that no job of its VM runs. ``unread``: by job, why VMM refused to read
+    it; ``stood``: by running job, since when its progress is the same (Unix seconds).
     """
 
     vmm: str

@@ -318,6 +318,11 @@ class Attempt:
     ran_to: float | None = None
 
     @property
+    def known_job(self) -> str | None:
+        """Id of its job: VMM's answer to the start, else the job that was found; ``None``: none."""
+        return self.job or self.found
+
+    @property
     def times(self) -> tuple[float, float] | None:
         """Begin and end of what ran (Unix seconds): by VMM, else as it was observed. ``None``: it
         has not ended."""

@@ -25,12 +25,11 @@ from engine.model import (
 @dataclass(frozen=True)
 class Facts:
     """``lost``: open LIVE and COLD attempts of moves that have ended, ``options``: those of their
-    runs. ``unknown``: VMs whose
-    location is unknown and not settled. ``damages``: damage that no ``go-on`` has cleared.
-    ``verdicts``: by VM id of a waiting VM, its latest move that ended on a destination, in any run.
-    ``calls``: calls without an answer. ``rights``: our rights as last checked, by host, case
-    folded. ``before``: the observation before this one. ``beat``: when an engine last advanced or
-    tried to (Unix seconds)."""
+    runs, by run. ``unknown``: VMs whose location is unknown and not settled. ``damages``: damage
+    that no ``go-on`` has cleared. ``verdicts``: by VM id of a waiting VM, its latest move that
+    ended on a destination, in any run. ``calls``: calls without an answer. ``rights``: our rights
+    as last checked, by host, case folded. ``before``: the observation before this one. ``beat``:
+    when an engine last advanced or tried to (Unix seconds)."""
 
     lost: Sequence[Attempt] = ()
     options: Mapping[int, Options] = field(default_factory=dict)

@@ -25,6 +25,7 @@ from engine.policy.waits import Rules
 BREATH = 30.0
 """Seconds between two pulses of a host on which nothing is about to change."""
 _MOMENT = 0.001
+"""Seconds by which a time has to have passed, not only come."""
 AGAIN = 3
 """Ticks after a failure until the same question is asked again."""
 Looks = tuple[Look, ...]

@@ -14,7 +14,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from engine.model import Age, Attempt, Fleet, Look, Options, PartKind, RunRecord
 from engine.policy.facts import Facts
 from engine.policy.freshness import AGAIN, BREATH, is_overdue
-from engine.policy.judging.arrival import job_of
 from engine.policy.waits import Rules
 
 NEAR_END = 90
@@ -66,7 +65,7 @@ def look_at_jobs(
 ) -> Look:
     """Return the look at VMM's jobs. By itself VMM lists only what runs: it is asked by id for the
     jobs of open attempts and of re-reads."""
-    jobs = [job_of(attempt) for attempt in (*_open_migrations(living), *facts.lost)]
+    jobs = [attempt.known_job for attempt in (*_open_migrations(living), *facts.lost)]
     jobs += [call.job for call in facts.calls]
     flying = [(a, record.run.options) for record in living for a in _open_migrations([record])]
     flying += [(a, facts.options.get(a.run, Options())) for a in facts.lost]
@@ -135,7 +134,7 @@ def _asked_at(fleet: Fleet, host: str) -> int:
 
 
 def _is_urgent(attempt: Attempt, fleet: Fleet) -> bool:
-    job = fleet.job(job_of(attempt))
+    job = fleet.job(attempt.known_job)
     return job is None or job.state != "running" or job.progress >= NEAR_END
 
 

@@ -197,7 +197,7 @@ def stands_still(record: RunRecord) -> bool:
 def percent(entry: MoveRecord, fleet: Fleet | None) -> int | None:
     """Percent that VMM shows for the job of this move's open attempt, or ``None``."""
     attempt = entry.open_migration
-    job = fleet.job(attempt.job) if fleet and attempt else None
+    job = fleet.job(attempt.known_job) if fleet and attempt else None
     return job.progress if job is not None else None
 
 

@@ -62,8 +62,8 @@ AWAY = Kind("away", SECOND, "the summary of an outage", "list", starts=True)
 REPLY = Kind("reply", FIRST, "an answer", "help")
 FORM = Kind("form", FIRST, "a form", "help")
 
-_ALL = (BOARD, CARD, LIST, REMIND, ESCALATE, GLASS, REVIEW, FAILURE, STALLED, REPORT, AWAY)
-KINDS: Mapping[str, Kind] = {kind.word: kind for kind in (*_ALL, REPLY, FORM)}
+_IN_RUNS = (BOARD, CARD, LIST, REMIND, ESCALATE, GLASS, REVIEW, FAILURE, STALLED, REPORT)
+KINDS: Mapping[str, Kind] = {kind.word: kind for kind in (*_IN_RUNS, AWAY, REPLY, FORM)}
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from bot.slack.kit.phrases import Rendered, rendered, several
 from bot.slack.messages.board import COMMAND
 from bot.slack.people.approvers import Approvers
 from engine.language.sentence import upper_first
-from engine.model import Move, MoveState, Outcome, Run, RunRecord
+from engine.model import Move, MoveState, Outcome, Run, RunRecord, Wait
 from engine.views.board import Stuck
 
 
@@ -26,6 +26,7 @@ def by_cause(failed: Sequence[Stuck], record: RunRecord) -> dict[str, list[Stuck
 
 
 NEXT = 800  # characters about what a person is to do
+_TOGETHER = 1800.0  # seconds
 
 
 def cause(stuck: Stuck) -> str:
@@ -35,13 +36,29 @@ def cause(stuck: Stuck) -> str:
     return fingerprint(stuck.state, stuck.outcome, *where, stuck.cause)
 
 
-def stalled_view(run: Run, move: Move, approvers: Approvers) -> Rendered:
-    """Message about a migration that makes no progress. Nothing is decided about it: it may go
+def stalled(record: RunRecord) -> dict[str, list[Move]]:
+    """Groups of moves whose migrations make no progress, by the part of the message's key. Those
+    that were noticed in the same half hour have one message: a network that fails stops many."""
+    groups: dict[str, list[Move]] = {}
+    for move in (entry.move for entry in record.moves):
+        if move.wait is Wait.STALLED and not move.over:
+            groups.setdefault(f"{(move.wait_since or 0.0) // _TOGETHER:.0f}", []).append(move)
+    return groups
+
+
+def stalled_view(run: Run, moves: Sequence[Move], approvers: Approvers) -> Rendered:
+    """Message about migrations that make no progress. Nothing is decided about them: they may go
     on."""
-    called = mentions(approvers.asked) if approvers.asked else mention(run.contact)
-    said = fit(render(upper_first(move.wait_text), COMMAND), SECTION - 200)
-    text = f"⚠️ {called} {said}. Look for its job in VMM. The other VMs go on."
-    return rendered(text, [section(text)])
+    first, others = moves[0], [move.vm for move in moves[1:]]
+    said = fit(render(upper_first(first.wait_text), COMMAND), NEXT)
+    same = f" The same holds for {several(others)}." if others else ""
+    text = f"⚠️ {_called(run, approvers)} {said}. Look for its job in VMM.{same}"
+    return rendered(text, [section(fit(text, SECTION))])
+
+
+def _called(run: Run, approvers: Approvers) -> str:
+    """People who are called to something urgent: who is on call, else the run's contact."""
+    return mentions(approvers.asked) if approvers.asked else mention(run.contact)
 
 
 def failure_view(
@@ -50,7 +67,7 @@ def failure_view(
     """Message about one cause; further VMs with the same cause are added to it."""
     first, others = stuck[0], stuck[1:]
     urgent = first.state in (MoveState.DAMAGED, MoveState.UNKNOWN)
-    called = mentions(approvers.asked) if urgent and approvers.asked else mention(run.contact)
+    called = _called(run, approvers) if urgent else mention(run.contact)
     sentence = render(first.sentence, command, turn="\n")
     tail = []
     if others:

@@ -11,9 +11,9 @@ from bot.slack.kit.blocks import fit
 from bot.slack.kit.phrases import count
 from bot.slack.messages import reminders
 from bot.slack.messages.card import Question
-from bot.slack.messages.failures import by_cause
+from bot.slack.messages.failures import by_cause, stalled
 from bot.slack.people.approvers import Approvers
-from engine.model import Move, MoveState, Run, RunRecord, Wait, short
+from engine.model import MoveState, Run, RunRecord, short
 from engine.settings import Settings
 from engine.views.board import failed
 from engine.views.seen import Seen
@@ -59,18 +59,14 @@ def for_run(record: RunRecord) -> Iterator[Page]:
         yield Page(f"{first.state}:{run.label}:{name}", str(first.state), run.label, text)
 
 
-def stalled(record: RunRecord) -> list[Move]:
-    """Moves whose migration makes no progress."""
-    return [m.move for m in record.moves if m.move.wait is Wait.STALLED and not m.move.over]
-
-
 def for_stalled(record: RunRecord) -> Iterator[Page]:
-    """Pages for migrations that make no progress: one for each time that one came to a halt."""
+    """Pages for migrations that make no progress: one for those that came to a halt together."""
     label = record.run.label
-    for move in stalled(record):
-        text = f"{label}: {fit(move.wait_text, TEXT)}. Look for its job in VMM."
-        key = f"stalled:{label}:{move.vm_id}:{move.wait_since or 0.0:.0f}"
-        yield Page(key, "stalled", label, text)
+    for name, group in stalled(record).items():
+        first, more = group[0], len(group) - 1
+        same = f" The same holds for {count(more, 'more VM')}." if more else ""
+        text = f"{label}: {fit(first.wait_text, TEXT)}. Look for its job in VMM.{same}"
+        yield Page(f"stalled:{label}:{name}", "stalled", label, text)
 
 
 def for_silence(run: Run, seen: Sequence[Seen], now: float) -> Iterator[Page]:

@@ -24,7 +24,7 @@ from bot.slack.messages import break_glass, controls, pages, reminders
 from bot.slack.messages.board import board_view, moved_here
 from bot.slack.messages.card import Question, card_view, list_views
 from bot.slack.messages.copies import Copies
-from bot.slack.messages.failures import by_cause, failure_view, stalled_view
+from bot.slack.messages.failures import by_cause, failure_view, stalled, stalled_view
 from bot.slack.messages.report import report_view
 from bot.slack.messages.snapshot import Decided, RunSnapshot, report_lines
 from bot.slack.outbox.rows import Tables
@@ -72,9 +72,8 @@ class RunMessages:
             failure = failure_view(run, stuck, self.approvers, SPOKEN)
             failure = controls.with_buttons(failure, controls.on_failure(record, name, stuck))
             yield Post.of(Key(FAILURE, run.label, name), failure)
-        for move in pages.stalled(record):
-            key = Key(STALLED, run.label, f"{move.id}-{move.wait_since or 0.0:.0f}")
-            yield Post.of(key, stalled_view(run, move, self.approvers))
+        for name, moves in stalled(record).items():
+            yield Post.of(Key(STALLED, run.label, name), stalled_view(run, moves, self.approvers))
         if run.over:
             lines = report_lines(store, record, self.now)
             last = report_view(record, lines, events.head(store), SPOKEN)

@@ -73,14 +73,9 @@ def has_job(job: Job | None, fleet: Fleet, vm_id: str) -> bool:
     return (job is not None and job.state == "running") or bool(fleet.running_jobs(vm_id))
 
 
-def is_in_flight(vm: Vm | None, job: Job | None, fleet: Fleet, vm_id: str) -> bool:
+def is_in_flight(vm: Vm, fleet: Fleet) -> bool:
     """Tell whether a job or Hyper-V shows the VM in flight. VMM's status may be stale: ignored."""
-    return has_job(job, fleet, vm_id) or (vm is not None and vm.migrating_by_hyperv)
-
-
-def job_of(attempt: Attempt) -> str | None:
-    """Return the id of the attempt's job: VMM's answer to the start, else what was found."""
-    return attempt.job or attempt.found
+    return bool(fleet.running_jobs(vm.id)) or vm.migrating_by_hyperv
 
 
 def ending_of(attempt: Attempt, fleet: Fleet) -> Ending | None:
@@ -90,11 +85,11 @@ def ending_of(attempt: Attempt, fleet: Fleet) -> Ending | None:
     that ends a migration. Else the job is lost, which counts only by a list of jobs that was asked
     after the look-ups. So does the end of a job that was only found: it may be somebody else's.
     """
-    job = fleet.job(job_of(attempt))
+    job = fleet.job(attempt.known_job)
     if has_job(job, fleet, attempt.vm_id):
         return None
-    over = fleet.over.get(job_of(attempt) or "")
-    if job_of(attempt) is not None and over is None:
+    over = fleet.over.get(attempt.known_job or "")
+    if attempt.known_job is not None and over is None:
         return None  # VMM was not asked for it since, or refused to read it
     is_seen = job is not None and _is_seen(job)
     if is_seen and attempt.job is not None:

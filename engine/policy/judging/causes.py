@@ -35,8 +35,16 @@ _NUMBERS_OF = {
 }
 _NUMBERS = {number: cause for cause, numbers in _NUMBERS_OF.items() for number in numbers}
 
-#: VMM passes on what the host's Hyper-V said.
-_OF_HYPERV = frozenset({"10698", "12700"})
+#: VMM passes on what the host's Hyper-V said, or has checked it before a job moved anything.
+_ENDS = frozenset({"802", "1730", "2409", "2903", "10698", "12700"})
+
+#: Something broke off (RPC, timeouts, a lost network name, an abort): the other side may go on.
+_BROKEN_OFF = frozenset(
+    {
+        *("0X800703E3", "0X800705B4", "0X800706BE", "0X80070037", "0X80070040", "0X80070079"),
+        "0X80004004",
+    }
+)
 
 #: Credentials, logon type, service principal, path not found; sharing violation; WS-Management.
 _CODES = {
@@ -72,10 +80,10 @@ def cause_of(error: str, vm: str = "") -> Cause:
     number = _number(text)
     if number in _NUMBERS:
         return _NUMBERS[number]
-    for code in re.findall(r"0x[0-9a-f]{8}", text, re.IGNORECASE):
-        if code.upper() in _CODES:
-            return _CODES[code.upper()]
-        if code.upper().startswith("0X8033"):
+    for code in _codes(text):
+        if code in _CODES:
+            return _CODES[code]
+        if code.startswith("0X8033"):
             return Cause.CONNECTION
     for cause, words in _WORDS:
         if re.search(words, text, re.IGNORECASE):
@@ -85,12 +93,12 @@ def cause_of(error: str, vm: str = "") -> Cause:
 
 def is_end(error: str) -> bool:
     """Tell whether a job that failed with this error has ended on the hosts, too: a cause that is
-    known, or the word of the host's own Hyper-V. If VMM restarted or lost a host or its agent, or
-    for an unknown cause, the hosts may go on."""
+    known, a check before the move, or the word of the host's own Hyper-V. If VMM restarted or lost
+    a host or its agent, if something broke off, or for an unknown cause, the hosts may go on."""
     cause = cause_of(error)
-    if cause in (Cause.CONNECTION, Cause.RESTART):
+    if cause in (Cause.CONNECTION, Cause.RESTART) or not _BROKEN_OFF.isdisjoint(_codes(error)):
         return False
-    return cause is not Cause.OTHER or _number(error) in _OF_HYPERV
+    return cause is not Cause.OTHER or _number(error) in _ENDS
 
 
 def kind_of(error: str, vm: str, vm_id: str, hosts: Iterable[str]) -> str:
@@ -105,6 +113,11 @@ def kind_of(error: str, vm: str, vm_id: str, hosts: Iterable[str]) -> str:
 def _without(vm: str, text: str) -> str:
     """Remove the VM's name, but not from inside a number or another word."""
     return re.sub(rf"(?<!\w){re.escape(vm)}(?!\w)", "", text) if vm else text
+
+
+def _codes(text: str) -> list[str]:
+    """HRESULTs in a text, in capitals."""
+    return re.findall(r"0X[0-9A-F]{8}", text.upper())
 
 
 def _number(text: str) -> str:

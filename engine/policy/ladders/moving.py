@@ -15,7 +15,7 @@ from engine.policy.steps import Arrive, StopJob
 from engine.policy.verdict import Verdict, View, ended, hold, hold_or
 
 _SHARE = 1200.0
-"""Seconds of an estimate, which is for a fast line; see ``patience``."""
+"""Seconds of a move's estimate for which ``patience`` waits once."""
 
 
 def moving(view: View) -> Verdict:
@@ -23,7 +23,7 @@ def moving(view: View) -> Verdict:
     attempt = view.record.open_migration
     if attempt is None:
         return Verdict(Arrive(view.move, view.move.host or view.move.source))
-    job = view.fleet.job(arrival.job_of(attempt))
+    job = view.fleet.job(attempt.known_job)
     if arrival.has_job(job, view.fleet, view.move.vm_id):
         return _stop(view, attempt) if view.run.aborting else _watch(view, attempt)
     both = tuple(h for h in (attempt.source, attempt.destination) if h is not None)
@@ -35,7 +35,7 @@ def moving(view: View) -> Verdict:
         return _judge_end(view, attempt, ending)
     options = view.run.options
     due = freshness.overdue_at(view.fleet, attempt, view.now, options, view.rules)
-    known = arrival.job_of(attempt)
+    known = attempt.known_job
     if due <= view.now and known is not None and known not in view.fleet.over:
         return _hold_untold(view, known)
     return Verdict(due=max(due, view.now + view.rules.tick))
@@ -58,7 +58,7 @@ def _watch(view: View, attempt: Attempt) -> Verdict:
 
 def patience(view: View) -> float:
     """Seconds without progress after which people are told: ``stalled`` for each started
-    ``_SHARE`` of the estimate, because VMM tells the progress of large VMs in long steps."""
+    ``_SHARE`` of the estimate, because large VMs make each percent slowly."""
     expected = estimate.seconds(view.move, view.rules.mb_per_s)
     return view.rules.stalled * math.ceil(expected / _SHARE)
 

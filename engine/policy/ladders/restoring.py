@@ -60,7 +60,7 @@ def restoring(view: View) -> Verdict:
         return rungs.hold_silent(view, (host,))
     if len(vm.seen_on) > 1:
         return rungs.hold_two_places(view)
-    if arrival.is_in_flight(vm, None, view.fleet, vm.id):
+    if arrival.is_in_flight(vm, view.fleet):
         return rungs.hold_foreign(view)
     if not same_host(vm.seen_on[0], host):
         return Verdict(Arrive(move, vm.seen_on[0]))

@@ -67,7 +67,18 @@ def _flights_to(host: str, fleet: Fleet) -> Iterator[Sentence]:
     counted = (found.counted or 0) if found is not None else 0
     named = sum(same_host(host, end) for job in running for end in (job.source, job.target))
     if counted > named:
-        yield say("{} more that Hyper-V moves", str(counted - named))
+        plural = "s" if counted - named > 1 else ""
+        yield say("{} migration{} that only Hyper-V shows", str(counted - named), plural)
+
+
+def _is_only_flown_to(host: str, fleet: Fleet) -> bool:
+    """Tell whether only what is in flight to this host keeps it from being empty."""
+    there = (*_vms_on(host, fleet), *_copies_on(host, fleet))
+    return not there and any(_flights_to(host, fleet))
+
+
+def _is_old(fleet: Fleet, host: str, now: float) -> bool:
+    return not 0 <= now - (fleet.age(PartKind.PULSE, host).asked_at or 0.0) < freshness.BREATH
 
 
 def name_occupants(hosts: Sequence[str], fleet: Fleet) -> Sentence:
@@ -98,6 +109,11 @@ def prove(
     silent = any(not fleet.answers(s) for s in run.sources)
     if silent and now - last_end < rules.limits[Wait.HOST_DOWN]:
         return Plan(due=now + run.options.pass_)
+    coming = [s for s in run.sources if fleet.answers(s) and _is_only_flown_to(s, fleet)]
+    if coming and now - last_end < rules.limits[Wait.MISSING]:
+        # What arrives is adopted. What only an old pulse showed is asked for again.
+        looks = tuple(Look(PartKind.PULSE, s) for s in coming if _is_old(fleet, s, now))
+        return Plan(looks=looks, due=now + freshness.BREATH)
     stale = _only_in_vmm(run.sources, fleet)
     if stale and now - last_end < rules.limits[Wait.MISSING]:
         rereads = (Look(PartKind.VMS, host) for host in stale)

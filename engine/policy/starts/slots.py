@@ -32,8 +32,8 @@ Names = dict[str, dict[str, str]]
 @dataclass
 class Slots:
     """Ledger of one plan. ``ours``: VMs that hold slots by attempts of ours and by starts of this
-    plan; ``others``: those that somebody else moves; ``beyond``: by host, further migrations of
-    others and of ours without a name that only Hyper-V's counter shows."""
+    plan; ``others``: those that somebody else moves; ``beyond``: by host, the migrations
+    that Hyper-V's counter shows and its jobs do not name as ours."""
 
     fleet: Fleet
     ours: Names = field(default_factory=dict)

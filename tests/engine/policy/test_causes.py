@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine.model import AttemptKind, MoveState, Result
-from engine.policy.judging.causes import Cause, cause_of, result_of
+from engine.policy.judging.causes import Cause, cause_of, is_end, result_of
 
 SLOT_FULL = (
     "Migration timeout because: Storage migration for 'web01' was not finished because maximum "
@@ -80,3 +80,33 @@ def test_a_switch_missing_on_one_destination_leaves_the_others_usable(scene, tol
 
     [start] = [s for s in scene.plan().steps if type(s).__name__ == "Start"]
     assert start.order.destination == "hv03.corp.example"
+
+
+HOST_SAID = (
+    "VMM cannot complete the host operation on the hv01 server because of the error: {} (12700)"
+)
+
+
+@pytest.mark.parametrize(
+    ("error", "ended"),
+    [
+        (HOST_SAID.format("There is not enough space on the disk. (0x80070070)"), True),
+        (HOST_SAID.format("Es steht nicht genug Speicherplatz zur Verfügung. (0x80070070)"), True),
+        (HOST_SAID.format("virtual machine migration limit '2' was reached"), True),
+        (HOST_SAID.format("The remote procedure call failed. (0x800706BE)"), False),
+        (HOST_SAID.format("the timeout period expired. (0x800705b4)"), False),
+        (HOST_SAID.format("The specified network name is gone. (0x80070040)"), False),
+        (HOST_SAID.format("The semaphore timeout period has expired. (0x80070079)"), False),
+        (HOST_SAID.format("Operation aborted (0x80004004)"), False),
+        ("The object is locked by another job. (2606)", True),
+        ("The virtual hard disk is already in use. (802)", True),
+        ("The VM is not in a state in which the action is allowed. (1730)", True),
+        ("The VMM service was stopped while this job was running. (1700)", False),
+        ("An internal error has occurred trying to contact an agent. (2912)", False),
+        ("The connection to the VMM agent was lost. Unknown error (0x80338029) (2931)", False),
+        ("VMM encountered a critical exception. (20413)", False),
+        ("", False),
+    ],
+)
+def test_a_failed_job_has_ended_on_the_hosts_only_for_a_known_cause(error, ended):
+    assert is_end(error) is ended

@@ -827,7 +827,7 @@ OCCUPIED = [
     (
         "what only Hyper-V counts",
         lambda s: s.host("hv01", counted=1),
-        "1 more that Hyper-V moves",
+        "1 migration that only Hyper-V shows",
     ),
 ]
 
@@ -853,6 +853,30 @@ def test_the_end_of_a_run_names_what_is_left_on_a_source(scene):
         "R1 is completed: 1 of 1 moved. hv01 is not empty: replica of db00, replica of db01, "
         "replica of db02, replica of db03, replica of db04, and 2 more."
     )
+
+
+INCOMING = {"source": "hv03", "target": "hv01"}
+
+
+def test_a_run_waits_for_what_is_in_flight_to_its_source_and_then_names_it(scene):
+    """What arrives is adopted. Ten minutes later the run ends without the proof."""
+    ended(scene).attempt(Result.OK, ended=scene.now - 599).vm("db01", at="hv03")
+    before = scene.job("db01", **INCOMING).plan()
+    after = scene.later(1).steps(SetRunState)
+
+    assert before.steps == ()
+    assert [end.text for end in after] == [
+        "R1 is completed: 1 of 1 moved. hv01 is not empty: db01 (in flight to it)."
+    ]
+
+
+def test_a_migration_that_only_an_old_pulse_counted_is_asked_for_again(scene):
+    """Nobody asks a host on which nothing of ours moves: the count would stay for ever."""
+    ended(scene).attempt(Result.OK).host("hv01", counted=1)
+    pulse = {(PartKind.PULSE, HV01): age(HOSTS, scene.now - 31)}
+    scene.with_ages(lambda fleet: replace(fleet, ages={**fleet.ages, **pulse}))
+
+    assert scene.plan().looks == (Look(PartKind.PULSE, HV01),)
 
 
 def test_a_flight_seen_between_two_looks_begins_the_round_anew(scene):

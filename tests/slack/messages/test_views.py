@@ -14,7 +14,8 @@ from bot.slack.kit.blocks import escape
 from bot.slack.kit.mentions import render
 from bot.slack.messages.board import board_view
 from bot.slack.messages.card import Question, card_view, list_views
-from bot.slack.messages.failures import cause, failure_view
+from bot.slack.messages.failures import cause, failure_view, stalled, stalled_view
+from bot.slack.messages.pages import for_stalled
 from bot.slack.messages.report import report_view
 from bot.slack.people.approvers import Approvers
 from bot.standin.refusals import refusal
@@ -93,6 +94,26 @@ def question_of(number, state=ApprovalState.REQUESTED, **change):
     return Question(approval, RunRecord(RUN, moves, (approval,)), None, 7200.0)
 
 
+def stalled_record(number, since=lambda _: 600.0):
+    """A run in which so many migrations stand still."""
+    form = "the migration of {} to hv02 has stood at 40 % for 30 min"
+    moves = tuple(
+        Move(
+            n,
+            214,
+            f"id-{n}",
+            name_of(n),
+            "hv01",
+            state=MoveState.MOVING,
+            wait=Wait.STALLED,
+            wait_text=say(form, VmName(name_of(n))),
+            wait_since=since(n),
+        )
+        for n in range(number)
+    )
+    return RunRecord(RUN, tuple(map(MoveRecord, moves)))
+
+
 def messages_about(number):
     board = board_of(number)
     yield board_view(board, LISTED)
@@ -101,6 +122,8 @@ def messages_about(number):
     yield from list_views(question_of(number), LISTED)
     if board.failed:
         yield failure_view(RUN, board.failed, LISTED)
+    for group in stalled(stalled_record(number)).values():
+        yield stalled_view(RUN, group, LISTED)
     lines = ["R214 ended: 1 of 2 moved", *(f"Not moved: {name_of(n)}" for n in range(number))]
     yield report_view(RunRecord(RUN), lines, "7f3a91c2")
 
@@ -437,3 +460,17 @@ def test_only_commands_get_the_local_prefix():
     said = say('"{}". To resume: {}', Quote("see: resume R1"), Command("resume R1"))
 
     assert render(said, "@vmferry") == '"see: resume R1". To resume: @vmferry resume R1'
+
+
+def test_migrations_that_come_to_a_halt_together_have_one_message_and_one_page():
+    """A network that fails stops many: at 3 a.m. one call is enough."""
+    record = stalled_record(64, since=lambda n: 600.0 + 10 * n)
+    apart = stalled_record(2, since=lambda n: 600.0 + 3600 * n)
+    (page,) = for_stalled(record)
+    (group,) = stalled(record).values()
+    text = stalled_view(RUN, group, LISTED).text
+
+    assert page.text.endswith("Look for its job in VMM. The same holds for 63 more VMs.")
+    assert "Look for its job in VMM. The same holds for " in text
+    assert text.endswith(" and 55 more.")
+    assert len(list(for_stalled(apart))) == len(stalled(apart)) == 2
